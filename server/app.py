@@ -1,0 +1,113 @@
+"""The composition root: makes every part from the settings and joins them."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from server.batcher import Batcher
+from server.health import Health, Phase
+from server.model.hosted import ImageInput, Outcome
+from server.model.image import ImageLimits
+from server.predictions import Predictions
+from server.runner.process import ProcessWorker
+from server.runner.runner import Runner
+from server.runner.thread import ThreadWorker
+from server.runner.worker import Worker, WorkerConfig, run_batch
+from server.settings import Settings
+from server.store import Store
+from server.store.saved_images import SavedImages
+from server.store.sqlite import SQLiteStore
+from server.supervisor import Supervisor
+from server.web import keys, middleware
+from server.web.routes import ROUTES
+from server.web.status import StatusReport
+from server.web.upload import UploadReader
+
+log = logging.getLogger("server")
+
+SETTINGS: Final = web.AppKey("settings", Settings)
+SUPERVISOR: Final = web.AppKey("supervisor", Supervisor)
+STORE: Final = web.AppKey("store", Store)
+
+
+def create_app(settings: Settings) -> web.Application:
+    """The application: started, it opens the store, loads the model and runs what is Pending."""
+    app = web.Application(middlewares=[middleware.identify, middleware.errors])
+    app[SETTINGS] = settings
+    app[keys.HEALTH] = Health()
+    app.on_response_prepare.append(middleware.echo_request_id)
+    app.add_routes(ROUTES)
+    app.cleanup_ctx.extend([_supervision, _storage, _service])
+    return app
+
+
+async def _supervision(app: web.Application) -> AsyncIterator[None]:
+    app[SUPERVISOR] = Supervisor()
+    yield
+
+
+async def _storage(app: web.Application) -> AsyncIterator[None]:
+    store = SQLiteStore(app[SETTINGS].data_dir, on_broken=app[SUPERVISOR].fail)
+    app[STORE] = store
+    yield
+    await store.close()
+
+
+async def _service(app: web.Application) -> AsyncIterator[None]:
+    settings, supervisor, store = app[SETTINGS], app[SUPERVISOR], app[STORE]
+    limits = settings.image_limits()
+    runner = Runner(partial(_make_worker, settings, limits), settings.workers)
+    batcher: Batcher[ImageInput, Outcome] = Batcher(
+        lambda inputs: asyncio.wrap_future(runner.submit(run_batch, inputs)),
+        workers=settings.workers,
+        max_batch_size=settings.max_batch_size,
+        max_queue=settings.max_queue,
+    )
+    predictions = Predictions(
+        store,
+        SavedImages(settings.data_dir / "images"),
+        batcher,
+        slots=2 * settings.workers * settings.max_batch_size,
+    )
+    app[keys.PREDICTIONS] = predictions
+    app[keys.STATUS] = StatusReport(app[keys.HEALTH], predictions, batcher, runner, store)
+    app[keys.UPLOADS] = UploadReader(settings.max_body_bytes, settings.body_timeout, limits)
+    supervisor.start("model loading", _load(app, runner, predictions), ends=True)
+    supervisor.start("batcher", batcher.run())
+    yield
+    await supervisor.close()
+    await asyncio.to_thread(runner.shutdown, cancel_futures=True)
+
+
+async def _load(app: web.Application, runner: Runner, predictions: Predictions) -> None:
+    """Load the model into every worker; then take work, that of before the restart first."""
+    began = time.monotonic()
+    info, *_ = await asyncio.gather(*map(asyncio.wrap_future, runner.start()))
+    predictions.model = info
+    if info.decodes:
+        app[keys.UPLOADS].limits = None
+    app[SUPERVISOR].start("backlog", predictions.backlog.run())
+    app[keys.HEALTH].phase = Phase.READY
+    log.info("ready    %s, loaded in %.1f s", info.name, time.monotonic() - began)
+
+
+def _make_worker(settings: Settings, limits: ImageLimits) -> Worker:
+    config = WorkerConfig(
+        settings.model,
+        limits,
+        predict_timeout=settings.predict_timeout,
+        load_timeout=settings.load_timeout,
+        log_format=settings.log_format,
+    )
+    if settings.runner == "thread":
+        return ThreadWorker(config)
+    threads = max(1, (os.cpu_count() or 1) // settings.workers)
+    return ProcessWorker(
+        config, {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", f"{threads}")}
+    )

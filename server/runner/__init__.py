@@ -1,0 +1,1 @@
+"""The executor around the model: threads that each own a worker."""

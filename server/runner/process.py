@@ -1,0 +1,89 @@
+"""A worker that is a process of its own: what happens there can't harm the server."""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+from server.errors import PredictTimeoutError, WorkerLostError
+from server.model.hosted import ImageInput, ModelInfo, Outcome
+from server.runner.worker import ModelLoadError, WorkerConfig
+
+END_SECONDS: Final = 2.0
+"""How long an idle process may take to end before it is killed."""
+
+
+class ProcessWorker:
+    """A model loaded in a child process, spoken to over a socket pair, in pickles.
+
+    Args:
+        config: What it is made of.
+        environment: Added to the server's environment.
+    """
+
+    def __init__(self, config: WorkerConfig, environment: dict[str, str]) -> None:
+        self._config = config
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+
+    def load(self) -> ModelInfo:
+        """Start the process and load the model in it."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "server.runner.child"]
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, fixed arguments
+                [*command, str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # what a model prints belongs in the log
+                pass_fds=[theirs.fileno()],
+                env=os.environ | self._environment,
+            )
+        self._pipe = Connection(ours.detach())
+        answer = self._ask(self._config, self._config.load_timeout, "load")
+        if isinstance(answer, ModelInfo):
+            return answer
+        raise ModelLoadError(*answer)
+
+    def run(self, inputs: Sequence[ImageInput]) -> list[Outcome]:
+        """One outcome for each input, in order."""
+        answer: list[Outcome] = self._ask(inputs, self._config.predict_timeout, "answer")
+        return answer
+
+    def close(self) -> None:
+        """End the process: it leaves when its pipe ends, or is killed."""
+        if self._pipe:
+            self._pipe.close()
+        if self._process:
+            try:
+                self._process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def kill(self) -> None:
+        """End the process now."""
+        if self._process:
+            self._process.kill()
+
+    def _ask(self, message: object, timeout: float, doing: str) -> Any:  # Any: what was unpickled
+        if not self._pipe or not self._process:
+            raise WorkerLostError("The worker was not started.")
+        try:
+            self._pipe.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
+            if not self._pipe.poll(timeout):
+                self._process.kill()
+                raise PredictTimeoutError(f"The model did not {doing} within {timeout:g} s.")
+            return pickle.loads(self._pipe.recv_bytes())  # noqa: S301 - from our own child
+        except (EOFError, OSError) as error:
+            self._process.kill()
+            raise WorkerLostError(_epitaph(self._process.wait())) from error
+
+
+def _epitaph(returncode: int) -> str:
+    how = f"by signal {-returncode}" if returncode < 0 else f"with exit code {returncode}"
+    return f"The worker process ended {how} while it held this image."

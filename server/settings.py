@@ -1,0 +1,125 @@
+"""Every setting of the server: its flag, its environment variable, its default and its bounds."""
+
+import os
+from argparse import HelpFormatter
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from server.logs import LogFormat
+from server.model.image import ImageLimits
+
+PREFIX: Final = "SERVER_"
+ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
+Runner = Literal["process", "thread"]
+
+
+class BadSettingError(Exception):
+    """A flag or variable has a value that is not accepted; one line that names it."""
+
+
+class Settings(BaseSettings):
+    """Serve one image model over HTTP: uploads in, JSON answers out, every result kept.
+
+    Each flag is also an environment variable: SERVER_PORT is --port. A flag wins.
+    "python -m server check MODEL IMAGE..." tries a model without a server.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        cli_prog_name="python -m server",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_exit_on_error=False,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104 - the contract
+    port: int = Field(9000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    model: str = Field(
+        "server.model.efficientnet:EfficientNetLite0",
+        description="the model: module:Class or path/to/file.py:Class",
+    )
+    data_dir: Path = Field(Path("data"), description="folder of results and saved images")
+    runner: Runner = Field("process", description="where the model runs: processes or threads")
+    workers: int = Field(
+        os.cpu_count() or 1, ge=1, le=256, description="workers, each with the model loaded"
+    )
+    max_batch_size: int = Field(8, ge=1, le=4096, description="most images in one predict call")
+    max_queue: int = Field(256, ge=1, description="blocking predicts that may wait; then 429")
+    predict_timeout: float = Field(
+        60, gt=0, allow_inf_nan=False, description="seconds a predict call may take; then 504"
+    )
+    load_timeout: float = Field(
+        600, gt=0, allow_inf_nan=False, description="seconds the model may take to load"
+    )
+    image_formats: Annotated[tuple[ImageFormat, ...], NoDecode] = Field(
+        ("jpeg", "png", "webp"),
+        min_length=1,
+        description=f"accepted formats, comma-separated, of {', '.join(get_args(ImageFormat))}",
+    )
+    max_pixels: int = Field(100_000_000, ge=1, description="most pixels of an image; then 413")
+    max_body_bytes: int = Field(33_554_432, ge=1, description="largest request body; then 413")
+    body_timeout: float = Field(
+        60, gt=0, allow_inf_nan=False, description="seconds in which a body must arrive; then 408"
+    )
+    shutdown_grace: float = Field(
+        30, ge=0, allow_inf_nan=False, description="seconds for what is running when told to stop"
+    )
+    log_format: LogFormat = Field("text", description="log lines for people or for machines")
+
+    def image_limits(self) -> ImageLimits:
+        """What images may be."""
+        formats = tuple(name.upper() for name in self.image_formats)
+        return ImageLimits(formats, self.max_pixels)
+
+    @field_validator("image_formats", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip().lower().replace("jpg", "jpeg") for name in value.split(","))
+
+
+def load(arguments: list[str]) -> Settings:
+    """The settings from flags, then the environment, then the defaults.
+
+    Raises:
+        BadSettingError: A value is not accepted.
+        SystemExit: After `--help`.
+    """
+    try:
+        source: CliSettingsSource[Any] = CliSettingsSource(  # Any: argparse's parser
+            Settings, cli_parse_args=arguments, formatter_class=HelpFormatter
+        )
+        return Settings(_cli_settings_source=source)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise BadSettingError(f"{_origin(name, arguments)}: {first['msg'].lower()}") from None
+    except SettingsError as error:
+        raise BadSettingError(str(error).removeprefix("error parsing CLI: ")) from None
+
+
+def unknown_variables() -> list[str]:
+    """Environment variables that look like settings but are none: typing errors, mostly."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def _origin(name: str, arguments: list[str]) -> str:
+    """Where a wrong value came from, as its user wrote it."""
+    flag = f"--{name.replace('_', '-')}"
+    given = any(argument.split("=")[0] == flag for argument in arguments)
+    variable = f"{PREFIX}{name}".upper()
+    return flag if given else f"{flag} (from {variable}={os.environ.get(variable, '')})"

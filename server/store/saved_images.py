@@ -1,0 +1,64 @@
+"""The images that clients asked to keep: `{folder}/{request_id}/{name}`."""
+
+import asyncio
+import errno
+import re
+import shutil
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Final
+
+import aiofiles
+import aiofiles.os
+
+from server.errors import StorageFullError
+
+MAX_NAME: Final = 100
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class SavedImages:
+    """Keeps uploads as files, each in a folder of its request.
+
+    Args:
+        folder: Made when the first image is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def save(self, request_id: str, name: str, data: bytes) -> None:
+        """Write an image under a safe form of the client's file name.
+
+        Raises:
+            StorageFullError: No room on the disk; nothing is left there.
+            OSError: The folder can't be written.
+        """
+        folder = self._folder / request_id
+        try:
+            await aiofiles.os.makedirs(folder, exist_ok=True)
+            async with aiofiles.open(folder / safe_name(name), "wb") as file:
+                await file.write(data)
+        except OSError as error:
+            await self.delete(request_id)
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise StorageFullError("The server's disk is full. Try again later.") from error
+            raise
+
+    async def delete(self, request_id: str) -> None:
+        """Delete what was saved for a request, if anything was."""
+        await asyncio.to_thread(shutil.rmtree, self._folder / request_id, ignore_errors=True)
+
+    async def delete_all(self) -> None:
+        """Delete every saved image."""
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+
+def safe_name(name: str) -> str:
+    """A file name without folders, hidden-file dots or characters that need quoting.
+
+    The extension survives the cut to `MAX_NAME` characters.
+    """
+    base = PureWindowsPath(PurePosixPath(name).name).name
+    path = PurePosixPath(_UNSAFE.sub("_", base).lstrip(".") or "image")
+    suffix = path.suffix[: MAX_NAME // 4]
+    return path.name.removesuffix(path.suffix)[: MAX_NAME - len(suffix)] + suffix

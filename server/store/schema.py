@@ -1,0 +1,59 @@
+"""The database's schema: numbered migrations, applied once each, in order."""
+
+from typing import Final
+
+import apsw
+
+APPLICATION_ID: Final = 0x494D5352  # "IMSR": tells our file from any other SQLite database
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE predictions (
+        seq          INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of acceptance, never used twice
+        request_id   TEXT    NOT NULL UNIQUE,
+        status       TEXT    NOT NULL CHECK (status IN ('Pending', 'Success', 'Fail')),
+        created_at   INTEGER NOT NULL,                   -- milliseconds since the epoch
+        response     BLOB    NOT NULL,                   -- JSON
+        error        TEXT,
+        completed_at INTEGER,
+        model        TEXT,
+        queued_ms    REAL,
+        decode_ms    REAL,
+        predict_ms   REAL
+    ) STRICT;
+    CREATE INDEX predictions_by_time ON predictions (created_at);
+    CREATE INDEX predictions_by_status ON predictions (status, created_at);
+    CREATE INDEX predictions_pending ON predictions (seq) WHERE status IN ('Pending');
+    -- uploads that wait for their predict; no foreign key, so that all can be deleted at once
+    CREATE TABLE images (
+        seq          INTEGER PRIMARY KEY,                -- of its prediction
+        name         TEXT    NOT NULL,
+        save_locally INTEGER NOT NULL,
+        data         BLOB    NOT NULL
+    ) STRICT;
+    """,
+)
+
+
+class NewerSchemaError(Exception):
+    """The file was written by a newer server, whose schema this one does not know."""
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring the database to the newest schema, each migration in a transaction of its own.
+
+    Raises:
+        NewerSchemaError: The file's schema is newer than this server.
+        apsw.NotADBError: The file is no SQLite database, or not ours.
+    """
+    version = connection.pragma("user_version")
+    owner = connection.pragma("application_id")
+    if owner not in (0, APPLICATION_ID) or (version and owner != APPLICATION_ID):
+        raise apsw.NotADBError("another program's database")
+    if version > len(MIGRATIONS):
+        raise NewerSchemaError(f"schema {version}; this server knows up to {len(MIGRATIONS)}")
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        with connection:
+            connection.execute(script)
+            connection.pragma("application_id", APPLICATION_ID)
+            connection.pragma("user_version", number)

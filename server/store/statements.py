@@ -1,0 +1,64 @@
+"""Every SQL statement of the SQLite store, by name."""
+
+from typing import Final
+
+from server.prediction import TRANSITIONS
+
+_OPEN = ", ".join(f"'{status}'" for status, following in TRANSITIONS.items() if following)
+
+_COLUMNS = (
+    "request_id, status, created_at, response, error, completed_at, model,"
+    " queued_ms, decode_ms, predict_ms"
+)
+
+INSERT: Final = f"INSERT INTO predictions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+INSERT_IMAGE: Final = "INSERT INTO images (seq, name, save_locally, data) VALUES (?, ?, ?, ?)"
+
+FINISH: Final = f"""
+UPDATE predictions
+SET status = ?, response = ?, error = ?, completed_at = ?, model = ?,
+    queued_ms = ?, decode_ms = ?, predict_ms = ?
+WHERE request_id = ? AND status IN ({_OPEN})
+RETURNING seq
+"""
+
+DELETE_IMAGE: Final = "DELETE FROM images WHERE seq = ?"
+
+DELETE: Final = "DELETE FROM predictions WHERE request_id = ? RETURNING seq"
+
+DELETE_ALL: Final = "DELETE FROM predictions"
+
+DELETE_ALL_IMAGES: Final = "DELETE FROM images"
+
+GET: Final = f"SELECT {_COLUMNS} FROM predictions WHERE request_id = ?"
+
+GET_UPLOAD: Final = f"""
+SELECT name, save_locally, data, {_COLUMNS}
+FROM images JOIN predictions USING (seq) WHERE request_id = ?
+"""
+
+PENDING_AFTER: Final = f"""
+SELECT seq, request_id FROM predictions INDEXED BY predictions_pending
+WHERE status IN ({_OPEN}) AND seq > ? ORDER BY seq LIMIT ?
+"""
+
+COUNTS: Final = "SELECT status, count(*) FROM predictions GROUP BY status"
+
+
+def page(*, status: bool, since: bool, before: bool) -> str:
+    """Newest first, with the named conditions: `:status`, `:since`, `:before_time`, `:before_seq`.
+
+    The statement is built from fixed parts only; values are bound.
+    """
+    conditions = ["TRUE"]
+    if status:
+        conditions.append("status = :status")
+    if since:
+        conditions.append("created_at >= :since")
+    if before:
+        conditions.append("(created_at, seq) < (:before_time, :before_seq)")
+    return (
+        f"SELECT {_COLUMNS}, seq FROM predictions WHERE {' AND '.join(conditions)}"
+        " ORDER BY created_at DESC, seq DESC LIMIT :limit"
+    )

@@ -1,0 +1,1 @@
+"""The HTTP side: every URL, what it parses, what it answers."""

@@ -1,0 +1,66 @@
+"""The handlers: each parses, calls one service and answers."""
+
+from aiohttp import web
+
+from server.web import listing, parameters, replies
+from server.web.keys import HEALTH, PREDICTIONS, STATUS, UPLOADS
+
+
+async def status(request: web.Request) -> web.Response:
+    """`GET /status`: that the server is alive, with its figures."""
+    return replies.json_reply(await request.app[STATUS].collect())
+
+
+async def livez(_: web.Request) -> web.Response:
+    """`GET /livez`: the process answers."""
+    return replies.json_reply({"status": "Alive"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """`GET /readyz`: the server takes predicts, or 503 with the reason why not."""
+    request.app[HEALTH].require_ready()
+    return replies.json_reply({"status": "Ready"})
+
+
+async def predict(request: web.Request) -> web.Response:
+    """`POST /predict`: run the model and answer its result."""
+    request.app[HEALTH].require_ready()
+    upload = await request.app[UPLOADS].read(request)
+    return replies.answer(await request.app[PREDICTIONS].predict(upload))
+
+
+async def async_predict(request: web.Request) -> web.Response:
+    """`POST /asyncPredict`: accept the image, run the model later."""
+    request.app[HEALTH].require_ready()
+    upload = await request.app[UPLOADS].read(request)
+    prediction = await request.app[PREDICTIONS].submit(upload)
+    return replies.accepted(prediction, location=f"/predictResults/{prediction.request_id}")
+
+
+async def list_results(request: web.Request) -> web.StreamResponse:
+    """`GET /predictResults`: all results, newest first, or a page of them."""
+    query, everything = parameters.query(request.query)
+    if everything:
+        return await listing.stream(request, query)
+    return await listing.page(request, query)
+
+
+async def get_result(request: web.Request) -> web.Response:
+    """`GET /predictResults/{request_id}`: one result."""
+    request_id = parameters.request_id(request.match_info["request_id"])
+    return replies.result(await request.app[PREDICTIONS].get(request_id))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """`DELETE /delete/{request_id}`: delete one result, cancelling it while Pending."""
+    request_id = parameters.request_id(request.match_info["request_id"])
+    await request.app[PREDICTIONS].delete(request_id)
+    return replies.done(f"Result {request_id} is deleted.")
+
+
+async def delete_all(request: web.Request) -> web.Response:
+    """`DELETE /deleteAll`: delete every result."""
+    deleted = await request.app[PREDICTIONS].delete_all()
+    return replies.done(
+        f"{deleted} results are deleted." if deleted != 1 else "1 result is deleted."
+    )

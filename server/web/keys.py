@@ -1,0 +1,15 @@
+"""The keys under which the application holds what handlers need."""
+
+from typing import Final
+
+from aiohttp import web
+
+from server.health import Health
+from server.predictions import Predictions
+from server.web.status import StatusReport
+from server.web.upload import UploadReader
+
+HEALTH: Final = web.AppKey("health", Health)
+PREDICTIONS: Final = web.AppKey("predictions", Predictions)
+STATUS: Final = web.AppKey("status", StatusReport)
+UPLOADS: Final = web.AppKey("uploads", UploadReader)

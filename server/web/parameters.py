@@ -1,0 +1,94 @@
+"""The parameters of requests: each parsed once, each with its sentence when it is wrong."""
+
+import base64
+import binascii
+import struct
+import uuid
+from datetime import UTC, datetime
+from typing import Final
+
+from multidict import MultiMapping
+
+from server.errors import InvalidParameterError, MalformedIdError
+from server.prediction import Status
+from server.store import Cursor, Query
+
+MAX_LIMIT: Final = 1000
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+_FALSE: Final = frozenset({"false", "0", "no", "off", ""})
+_CURSOR: Final = struct.Struct(">qq")
+
+
+def request_id(text: str) -> str:
+    """A request id in its usual form.
+
+    Raises:
+        MalformedIdError: It is no UUID.
+    """
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise MalformedIdError(
+            "A request id is a UUID such as 123e4567-e89b-42d3-a456-426614174000;"
+            " /predict and /asyncPredict answer it."
+        ) from None
+
+
+def boolean(name: str, text: str) -> bool:
+    """A flag, in any usual spelling."""
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise InvalidParameterError(f"{name} must be true or false, not {text[:40]!r}.")
+
+
+def query(values: MultiMapping[str]) -> tuple[Query, bool]:
+    """Which results a list is asked for, and whether all of them (no `limit`).
+
+    Raises:
+        InvalidParameterError: A value is not accepted.
+    """
+    parsed = Query(
+        limit=_limit(values.get("limit", str(MAX_LIMIT))),
+        status=_status(values["status"]) if "status" in values else None,
+        since=_since(values["since"]) if "since" in values else None,
+        before=_cursor(values["cursor"]) if "cursor" in values else None,
+    )
+    return parsed, "limit" not in values
+
+
+def cursor(place: Cursor) -> str:
+    """A place in the list of results, as clients hand it back."""
+    return base64.urlsafe_b64encode(_CURSOR.pack(*place)).decode().rstrip("=")
+
+
+def _cursor(text: str) -> Cursor:
+    try:
+        return Cursor(*_CURSOR.unpack(base64.urlsafe_b64decode(text + "==")))
+    except (ValueError, binascii.Error, struct.error):
+        raise InvalidParameterError(
+            "cursor must be one that this server gave, in the Link header of the page before."
+        ) from None
+
+
+def _limit(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_LIMIT:
+        return int(text[:9])
+    raise InvalidParameterError(f"limit must be a whole number from 1 to {MAX_LIMIT}.")
+
+
+def _status(text: str) -> Status:
+    try:
+        return Status(text.capitalize())
+    except ValueError:
+        raise InvalidParameterError(f"status must be one of {', '.join(Status)}.") from None
+
+
+def _since(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return int(moment.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise InvalidParameterError("since must be a time such as 2026-01-31T12:00:00Z.") from None
