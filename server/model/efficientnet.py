@@ -51,7 +51,7 @@ class EfficientNetLite0:
 
     def _answers(self, probabilities: NDArray[np.float32]) -> list[Classification]:
         best = np.argsort(-probabilities)[:ANSWERS]
-        return [Classification(self.labels[i], float(probabilities[i])) for i in best]
+        return [Classification(self.labels[i], round(float(probabilities[i]), 6)) for i in best]
 
 
 def preprocess(image: Image.Image) -> NDArray[np.float32]:

@@ -13,9 +13,9 @@ class AccessLog(AbstractAccessLogger):
             "method": request.method,
             "path": request.path_qs,
             "status": response.status,
-            "ms": round(time * 1000, 1),
+            "ms": round(time * 1000),
             "request_id": response.headers.get("X-Request-ID", "-"),
         }
         self.logger.info(
-            "%(method)s %(path)s %(status)d %(ms).1f ms %(request_id)s", fields, extra=fields
+            "%(method)s %(path)s %(status)d %(ms)d ms %(request_id)s", fields, extra=fields
         )

@@ -13,7 +13,7 @@ Start = Callable[..., ServerProcess]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts servers on this test's own data directory; those still running at its end are ended."""
+    """Starts servers on this test's own data directory; ends those that still run at its end."""
     servers: list[ServerProcess] = []
 
     def start_one(*arguments: str, **environment: str) -> ServerProcess:

@@ -76,7 +76,9 @@ async def clean(http: aiohttp.ClientSession, server: ServerProcess) -> AsyncIter
 
 @pytest.mark.usefixtures("clean")
 @pytest.mark.parametrize("name", POSTS)
-async def test_a_bad_post_is_refused_in_the_envelope(http: aiohttp.ClientSession, name: str):
+async def test_a_bad_post_is_refused_in_the_envelope(
+    http: aiohttp.ClientSession, name: str
+) -> None:
     post = POSTS[name]
     headers = {"Content-Type": post.content_type}
     url = "/predict?save_locally=true" if post.error != "invalid_parameter" else "/predict"
@@ -90,7 +92,7 @@ async def test_a_bad_post_is_refused_in_the_envelope(http: aiohttp.ClientSession
 
 
 @pytest.mark.usefixtures("clean")
-async def test_an_async_predict_refuses_what_its_header_shows(http: aiohttp.ClientSession):
+async def test_an_async_predict_refuses_what_its_header_shows(http: aiohttp.ClientSession) -> None:
     for name in ("no image part", "a text", "too many pixels", "an empty image"):
         headers = {"Content-Type": POSTS[name].content_type}
         async with http.post("/asyncPredict", data=POSTS[name].body, headers=headers) as reply:
@@ -116,7 +118,7 @@ async def test_an_async_predict_refuses_what_its_header_shows(http: aiohttp.Clie
 )
 async def test_a_bad_path_or_parameter_is_refused(
     http: aiohttp.ClientSession, method: str, path: str, status: int, error: str
-):
+) -> None:
     async with http.request(method, path) as reply:
         answer = await reply.json()
     assert (reply.status, answer["error"], answer["status"]) == (status, error, "Fail")

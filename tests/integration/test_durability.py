@@ -15,7 +15,7 @@ CAT = photo("chelsea.png").read_bytes()
 OBEDIENT = ("--model", "tests/models.py:Obedient")
 
 
-async def test_a_thousand_accepted_photos_all_end_in_success(start: Start):
+async def test_a_thousand_accepted_photos_all_end_in_success(start: Start) -> None:
     server = start("--log-format", "json").ready()
     photo = Path("examples/cat.jpg").read_bytes()
     async with aiohttp.ClientSession(server.url) as http:
@@ -29,7 +29,7 @@ async def test_a_thousand_accepted_photos_all_end_in_success(start: Start):
     assert status["results"] == {"total": 1000, "Pending": 0, "Success": 1000, "Fail": 0}
 
 
-async def test_results_outlive_a_restart(start: Start):
+async def test_results_outlive_a_restart(start: Start) -> None:
     server = start().ready()
     async with aiohttp.ClientSession(server.url) as http:
         async with http.post("/predict", data=form(CAT)) as reply:
@@ -41,11 +41,11 @@ async def test_results_outlive_a_restart(start: Start):
             assert await reply.json() == before
 
 
-async def test_work_accepted_before_a_restart_is_done_after_it(start: Start):
+async def test_work_accepted_before_a_restart_is_done_after_it(start: Start) -> None:
     await _accepted_then_ended(start, signal.SIGTERM)
 
 
-async def test_work_accepted_before_a_kill_is_done_after_it(start: Start):
+async def test_work_accepted_before_a_kill_is_done_after_it(start: Start) -> None:
     await _accepted_then_ended(start, signal.SIGKILL)
 
 
@@ -66,7 +66,9 @@ async def _accepted_then_ended(start: Start, how: signal.Signals) -> None:
     assert [result["status"] for result in results] == ["Success"] * 200
 
 
-async def test_a_running_predict_is_finished_before_the_server_stops(start: Start, tmp_path: Path):
+async def test_a_running_predict_is_finished_before_the_server_stops(
+    start: Start, tmp_path: Path
+) -> None:
     server = start(*OBEDIENT, MODEL_FOLDER=str(tmp_path)).ready()
     async with aiohttp.ClientSession(server.url) as http:
         asked = asyncio.create_task(http.post("/predict", data=form(picture(models.WAIT))))
@@ -79,7 +81,7 @@ async def test_a_running_predict_is_finished_before_the_server_stops(start: Star
     assert server.wait() == 0, server.log
 
 
-async def test_a_second_signal_ends_the_server_at_once(start: Start, tmp_path: Path):
+async def test_a_second_signal_ends_the_server_at_once(start: Start, tmp_path: Path) -> None:
     server = start(*OBEDIENT, MODEL_FOLDER=str(tmp_path)).ready()
     async with aiohttp.ClientSession(server.url) as http:
         request_id = await submit(http, picture(models.WAIT))
@@ -98,7 +100,7 @@ async def test_a_second_signal_ends_the_server_at_once(start: Start, tmp_path: P
         assert (await finished(http, request_id))["status"] == "Success"
 
 
-async def test_workers_end_with_a_killed_server(start: Start):
+async def test_workers_end_with_a_killed_server(start: Start) -> None:
     server = start().ready()
     workers = server.children()
     assert server.stop(signal.SIGKILL) == -signal.SIGKILL
@@ -106,7 +108,7 @@ async def test_workers_end_with_a_killed_server(start: Start):
     await _gone(workers)
 
 
-async def test_a_deleted_pending_prediction_is_never_run(start: Start, tmp_path: Path):
+async def test_a_deleted_pending_prediction_is_never_run(start: Start, tmp_path: Path) -> None:
     server = start(*OBEDIENT, "--workers", "1", MODEL_FOLDER=str(tmp_path)).ready()
     async with aiohttp.ClientSession(server.url) as http:
         running, waiting = [await submit(http, picture(models.WAIT)) for _ in range(2)]

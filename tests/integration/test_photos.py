@@ -11,7 +11,7 @@ from tests.photos import variants
 QUARTERS = ("top left", "top right", "bottom left", "bottom right")
 
 
-async def test_each_variant_of_a_photo_reaches_the_model_upright(start: Start):
+async def test_each_variant_of_a_photo_reaches_the_model_upright(start: Start) -> None:
     server = start("--model", "tests/models.py:Colours").ready()
     answers = await _answers(server.url)
     expected = answers.pop("orientation-1.jpg")
@@ -24,7 +24,7 @@ async def test_each_variant_of_a_photo_reaches_the_model_upright(start: Start):
     assert _difference(turned, expected, grey=True) > 24  # what is not upright differs by more
 
 
-async def test_each_variant_of_a_photo_is_answered_by_the_default_model(start: Start):
+async def test_each_variant_of_a_photo_is_answered_by_the_default_model(start: Start) -> None:
     answers = await _answers(start().ready().url)
     labels = [answer["label"] for answer in answers.values()]
     assert len(labels) > 20
@@ -51,4 +51,5 @@ def _difference(answer: dict[str, Any], expected: dict[str, Any], *, grey: bool)
 
 
 def _luminance(colour: list[float]) -> float:
-    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+    red, green, blue = colour
+    return 0.299 * red + 0.587 * green + 0.114 * blue

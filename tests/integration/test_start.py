@@ -25,14 +25,14 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_a_second_server_on_the_same_data_directory_is_refused(start: Start):
+def test_a_second_server_on_the_same_data_directory_is_refused(start: Start) -> None:
     first = start().ready()
     second = start()
     assert second.wait() == 1
     assert f"in use by another server (process {first.process.pid})" in second.lines[-1]
 
 
-def test_a_corrupt_database_is_refused_and_left_alone(start: Start, tmp_path: Path):
+def test_a_corrupt_database_is_refused_and_left_alone(start: Start, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     database = tmp_path / "data" / "predictions.db"
     database.write_bytes(b"not a database " * 1000)
@@ -43,7 +43,7 @@ def test_a_corrupt_database_is_refused_and_left_alone(start: Start, tmp_path: Pa
     assert database.read_bytes() == b"not a database " * 1000
 
 
-def test_another_programs_database_is_refused(start: Start, tmp_path: Path):
+def test_another_programs_database_is_refused(start: Start, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with apsw.Connection(str(tmp_path / "data" / "predictions.db")) as connection:
         connection.pragma("application_id", 7)
@@ -52,7 +52,7 @@ def test_another_programs_database_is_refused(start: Start, tmp_path: Path):
     assert start().wait() == 1
 
 
-def test_a_model_that_can_not_be_loaded_stops_the_start_with_its_traceback(start: Start):
+def test_a_model_that_can_not_be_loaded_stops_the_start_with_its_traceback(start: Start) -> None:
     server = start("--model", "tests/models.py:Broken")
     assert server.wait() == 1
     assert "RuntimeError: the weights are missing" in server.lines[-1]
@@ -60,14 +60,14 @@ def test_a_model_that_can_not_be_loaded_stops_the_start_with_its_traceback(start
     assert server.log.count("Traceback") == 1
 
 
-def test_an_unknown_model_stops_the_start_with_one_line(start: Start):
+def test_an_unknown_model_stops_the_start_with_one_line(start: Start) -> None:
     server = start("--model", "tests/models.py:Colors")
     assert server.wait() == 1
     assert "Colours" in server.lines[-1]
     assert "Traceback" not in server.log
 
 
-def test_a_port_that_is_taken_stops_the_start_with_one_line(tmp_path: Path):
+def test_a_port_that_is_taken_stops_the_start_with_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended = run("--host", "127.0.0.1", "--port", port, "--data-dir", str(tmp_path))
@@ -75,7 +75,7 @@ def test_a_port_that_is_taken_stops_the_start_with_one_line(tmp_path: Path):
     assert f"can't listen on --host 127.0.0.1 --port {port}" in ended.stderr.splitlines()[-1]
 
 
-def test_a_data_directory_that_can_not_be_written_stops_the_start(tmp_path: Path):
+def test_a_data_directory_that_can_not_be_written_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ended = run("--port", "0", "--data-dir", str(tmp_path / "file"))
     assert ended.returncode == 1
@@ -96,20 +96,20 @@ def test_a_data_directory_that_can_not_be_written_stops_the_start(tmp_path: Path
 )
 def test_a_bad_setting_stops_the_start_with_one_line_that_names_it(
     arguments: list[str], environment: dict[str, str], named: str
-):
+) -> None:
     ended = run(*arguments, **environment)
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1
     assert named in ended.stderr
 
 
-def test_a_variable_that_is_no_setting_is_told(start: Start):
+def test_a_variable_that_is_no_setting_is_told(start: Start) -> None:
     server = start(SERVER_PROT="9000").ready()
     assert "SERVER_PROT" in server.log
 
 
 @pytest.mark.parametrize("runner", ["process", "thread"])
-def test_the_log_can_be_json(start: Start, runner: str):
+def test_the_log_can_be_json(start: Start, runner: str) -> None:
     import json
 
     server = start("--log-format", "json", "--runner", runner)

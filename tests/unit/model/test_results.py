@@ -1,3 +1,4 @@
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -105,9 +106,8 @@ def test_a_plain_dict_is_as_good_as_an_annotation(instance: object, plain: dict[
 
 
 def test_numpy_numbers_and_arrays_will_do() -> None:
-    one, two = np.float32(1), np.array(2)
-    box = Box(np.str_("cat"), np.float16(0.5), one, two, np.int64(3), np.uint8(4))
-    assert box == Box("cat", 0.5, 1, 2, 3, 4)
+    numbers: list[Any] = [np.float16(0.5), np.float32(1), np.array(2), np.int64(3), np.uint8(4)]
+    assert Box(np.str_("cat"), *numbers) == Box("cat", 0.5, 1, 2, 3, 4)
     corners = np.array([[1, 2], [3, 4], [5, 6]], np.float32)
     assert Polygon("cat", points=corners) == Polygon("cat", points=list(corners))
     assert annotation({"label": "cat", "confidence": np.float32(0.5)})["confidence"] == 0.5
@@ -137,8 +137,7 @@ def test_numpy_numbers_and_arrays_will_do() -> None:
         ),
         (
             {"type": "polygon", "label": "a", "points": [[1, 2], [3, 4]]},
-            "annotations[0].points: tuple should have at least 3 items after validation, not 2"
-            " (got [[1, 2], [3, 4]])",
+            "annotations[0].points: tuple should have at least 3 items after validation, not 2",
         ),
         (
             {"type": "polygon", "label": "a", "points": [[1, 2], [3, "4"], [5, 6]]},
@@ -150,8 +149,7 @@ def test_numpy_numbers_and_arrays_will_do() -> None:
         ),
         (
             {"type": "square", "label": "a"},
-            "annotations[0].type: input should be one of class, box, polygon, mask, point"
-            " (got 'square')",
+            "annotations[0].type: input should be one of class, box, polygon, mask, point (got 's",
         ),
         ({"type": ["box"]}, "annotations[0].type: input should be one of class, box, polygon"),
         (
@@ -288,16 +286,16 @@ def test_a_response_that_is_too_large_is_refused() -> None:
         encode(result, WHOLE, max_bytes=size - 1)
 
 
-def test_masks_that_are_too_large_are_refused_before_they_fill_the_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_masks_that_are_too_large_are_refused_before_they_fill_the_memory() -> None:
     noise = Mask("cat", mask=np.indices((40, 60)).sum(axis=0) % 2)
-    seen = []
-    original = results._run_lengths
-    monkeypatch.setattr(results, "_run_lengths", lambda mask: seen.append(1) or original(mask))
-    with pytest.raises(ResultError, match="larger than"):
-        encode([noise] * 100, WHOLE, max_bytes=10_000)
-    assert len(seen) < 10
+    tracemalloc.start()
+    try:
+        with pytest.raises(ResultError, match="larger than"):
+            encode([noise] * 100, WHOLE, max_bytes=10_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 300_000  # the runs of one take 19,200 bytes
 
 
 def test_a_file_name_that_is_no_text_does_not_spoil_the_answer() -> None:
