@@ -5,7 +5,7 @@ from argparse import HelpFormatter
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -20,6 +20,8 @@ from server.model.image import ImageLimits
 PREFIX: Final = "SERVER_"
 ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
 Runner = Literal["process", "thread"]
+MIB: Final = 2**20
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class BadSettingError(Exception):
@@ -55,13 +57,42 @@ class Settings(BaseSettings):
     workers: int = Field(
         os.cpu_count() or 1, ge=1, le=256, description="workers, each with the model loaded"
     )
-    max_batch_size: int = Field(8, ge=1, le=4096, description="most images in one predict call")
-    max_queue: int = Field(256, ge=1, description="blocking predicts that may wait; then 429")
-    predict_timeout: float = Field(
-        60, gt=0, allow_inf_nan=False, description="seconds a predict call may take; then 504"
+    recycle_after: int = Field(
+        0, ge=0, description="images after which a worker is replaced by a fresh one; 0: never"
     )
-    load_timeout: float = Field(
-        600, gt=0, allow_inf_nan=False, description="seconds the model may take to load"
+    max_batch_size: int = Field(8, ge=1, le=4096, description="most images in one predict call")
+    max_batch_wait: float = Field(
+        0, ge=0, le=60, description="seconds to wait for a batch to fill; for models on a GPU"
+    )
+    max_queue: int = Field(256, ge=1, description="blocking predicts that may wait; then 429")
+    max_queue_bytes: ByteSize = Field(
+        ByteSize(256 * MIB), ge=1, description="bytes of the images that wait; then 429"
+    )
+    max_pending: int = Field(
+        100_000, ge=1, description="accepted predictions that may wait; then 429"
+    )
+    max_uploads_bytes: ByteSize = Field(
+        ByteSize(512 * MIB), ge=1, description="bytes of all bodies being read; then 429"
+    )
+    max_body_bytes: ByteSize = Field(
+        ByteSize(32 * MIB), ge=1, description="largest request body; then 413"
+    )
+    max_connections: int = Field(2000, ge=1, description="open connections; more are closed")
+    min_free_disk: ByteSize = Field(
+        ByteSize(256 * MIB), ge=0, description="free disk below which nothing is accepted; then 503"
+    )
+    header_timeout: Seconds = Field(15, description="seconds for the head of a request; then closed")
+    keepalive_timeout: Seconds = Field(75, description="seconds an idle connection is kept")
+    body_timeout: Seconds = Field(60, description="seconds for a whole body; then 408")
+    min_body_rate: int = Field(
+        1024, ge=0, description="bytes a second that a body must keep up; then 408"
+    )
+    queue_timeout: Seconds = Field(60, description="seconds to wait for a free worker; then 504")
+    predict_timeout: Seconds = Field(60, description="seconds for a predict call; then 504")
+    load_timeout: Seconds = Field(600, description="seconds for the model to load")
+    write_timeout: Seconds = Field(30, description="seconds a client may leave its answer unread; then closed")
+    shutdown_grace: float = Field(
+        30, ge=0, allow_inf_nan=False, description="seconds for what is running when told to stop"
     )
     image_formats: Annotated[tuple[ImageFormat, ...], NoDecode] = Field(
         ("jpeg", "png", "webp"),
@@ -69,13 +100,6 @@ class Settings(BaseSettings):
         description=f"accepted formats, comma-separated, of {', '.join(get_args(ImageFormat))}",
     )
     max_pixels: int = Field(100_000_000, ge=1, description="most pixels of an image; then 413")
-    max_body_bytes: int = Field(33_554_432, ge=1, description="largest request body; then 413")
-    body_timeout: float = Field(
-        60, gt=0, allow_inf_nan=False, description="seconds in which a body must arrive; then 408"
-    )
-    shutdown_grace: float = Field(
-        30, ge=0, allow_inf_nan=False, description="seconds for what is running when told to stop"
-    )
     log_format: LogFormat = Field("text", description="log lines for people or for machines")
 
     def image_limits(self) -> ImageLimits:

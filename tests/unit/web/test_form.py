@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,7 +124,5 @@ def test_a_form_may_have_so_many_parts_and_no_more() -> None:
 @given(st.binary(), st.text())
 def test_any_body_is_parsed_or_refused(body: bytes, content_type: str) -> None:
     for each in (content_type, TYPE):
-        try:
+        with suppress(MalformedRequestError):
             form.parse(body, each)
-        except MalformedRequestError as error:
-            assert error.sentence  # noqa: PT017 - either way is right

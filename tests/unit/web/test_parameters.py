@@ -33,7 +33,11 @@ def test_a_request_id_is_read_in_any_case(given_id: uuid.UUID) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "status", "../etc/passwd", "1" * 31, "1" * 33, "g" * 32, "1" * 10_000, "\ud800"]
+    "text",
+    [
+        *["", "1", "status", "../etc/passwd", "1" * 31, "1" * 33, "g" * 32, "1" * 10_000, "\ud800"],
+        *["0x" + "1" * 30, "+" + "1" * 31, "1_" * 15 + "11", "١" * 32],  # numbers, to Python
+    ],
 )
 def test_what_is_no_uuid_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(MalformedIdError, match="such as 123e4567"):
@@ -96,7 +100,7 @@ def test_an_unknown_status_is_refused_with_the_known_ones(text: str) -> None:
     assert refusal(status=text) == "status must be one of Pending, Success, Fail."
 
 
-@given(st.integers(0, 253_402_300_799_999), st.sampled_from([-11.5, 0, 2, 14]))
+@given(st.integers(0, 253_000_000_000_000), st.sampled_from([-11.5, 0, 2, 14]))
 def test_since_is_exact_to_the_millisecond_in_any_zone(milliseconds: int, hours: float) -> None:
     moment = EPOCH + timedelta(milliseconds=milliseconds)
     zone = timedelta(hours=hours)
@@ -131,7 +135,7 @@ def test_a_cursor_comes_back_as_the_place_it_was_made_from(created_at: int, seq:
     assert text.replace("-", "").replace("_", "").isalnum()  # nothing to quote in a URL
 
 
-@given(st.text().filter(lambda text: len(text) < 20))
+@given(st.text(max_size=20))
 @example("A" * 21)
 @example("A" * 23)
 @example("A" * 100_000)
