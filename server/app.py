@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from server.batcher import Batcher
+from server.batcher import Batcher, BatchLimits
 from server.health import Health, Phase
 from server.model.hosted import ImageInput, Outcome
 from server.model.image import ImageLimits
@@ -65,9 +65,14 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
     runner = Runner(partial(_make_worker, settings, limits), settings.workers)
     batcher: Batcher[ImageInput, Outcome] = Batcher(
         lambda inputs: asyncio.wrap_future(runner.submit(run_batch, inputs)),
-        workers=settings.workers,
-        max_batch_size=settings.max_batch_size,
-        max_queue=settings.max_queue,
+        settings.workers,
+        BatchLimits(
+            batch_size=settings.max_batch_size,
+            batch_wait=settings.max_batch_wait,
+            queue=settings.max_queue,
+            queue_bytes=settings.max_queue_bytes,
+            queue_timeout=settings.queue_timeout,
+        ),
     )
     predictions = Predictions(
         store,

@@ -92,6 +92,18 @@ class UnsupportedImageError(ServerError):
     code, status = "unsupported_image", 415
 
 
+class IdempotencyConflictError(ServerError):
+    """The same Idempotency-Key is in use right now, for another image."""
+
+    code, status = "idempotency_conflict", 409
+
+
+class IdempotencyKeyReusedError(ServerError):
+    """The same Idempotency-Key was used before, for another image."""
+
+    code, status = "idempotency_key_reused", 422
+
+
 class UndecodableImageError(ServerError):
     """The image has an accepted format but can't be decoded: truncated or corrupt."""
 
@@ -126,6 +138,12 @@ class StorageFullError(ServerError):
     """The disk has no room for what would have to be kept."""
 
     code, status = "storage_full", 503
+
+
+class QueueTimeoutError(ServerError):
+    """No worker was free in time."""
+
+    code, status = "queue_timeout", 504
 
 
 class PredictTimeoutError(ServerError):

@@ -146,7 +146,10 @@ class Predictions:
         """The prediction, finished by the model's answer or by its failure."""
         item = ImageInput(upload.data, upload.name)
         try:
-            answer = await self._batcher.submit(item, background=background)
+            if background:
+                answer = await self._batcher.submit_background(item)
+            else:
+                answer = await self._batcher.submit(item, len(upload.data))
         except (WorkerLostError, PredictTimeoutError) as error:
             return prediction.failed(error.code, error.sentence, self._model_label())
         return self._finished(prediction, answer)

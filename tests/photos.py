@@ -49,6 +49,7 @@ def variants() -> dict[str, bytes]:
         "progressive.jpg": _turned("JPEG", 8, progressive=True),
         "cmyk.jpg": _file(upright().convert("CMYK"), "JPEG"),
         "grey.jpg": _file(upright().convert("L"), "JPEG"),
+        "plain.webp": _file(upright(), "WEBP", quality=92),
         "animated.webp": _file(upright(), "WEBP", **_second_frame()),
         "animated.png": _file(upright(), "PNG", **_second_frame()),
         "rgba.webp": _file(_rgba(), "WEBP", lossless=True),

@@ -40,7 +40,6 @@ _PLUGINS: Final[dict[str, type[ImageFile.ImageFile]]] = {
 }
 _TITLES: Final = {"WEBP": "WebP"}
 _MAX_SEGMENTS: Final = 2_000  # of a JPEG before its pixels; the longest colour profiles need 300
-_MAX_JUNK: Final = 65_536  # bytes between two of them
 _BARE_MARKERS: Final = frozenset((0x00, 0x01, *range(0xD0, 0xDA)))  # no length follows
 _FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PILLOW: Final = r"PIL\."
@@ -247,7 +246,7 @@ def _jpeg_size(data: bytes) -> Size:
     """Walks the segments up to the pixels; only so far, or a hostile file would be a long walk."""
     size, at = (0, 0), 2
     for _ in range(_MAX_SEGMENTS):
-        at = data.index(b"\xff", at, at + _MAX_JUNK)
+        at = data.index(b"\xff", at)
         marker = data[at + 1]
         if marker == 0xDA:  # the pixels begin
             return size

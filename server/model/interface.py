@@ -13,7 +13,7 @@ _CONFIG = ConfigDict(extra="forbid")
 _REQUIRED: Any = Field()  # Any: it stands for a default of every type; pydantic refuses absence
 
 
-def _to_list(value: object) -> object:
+def _to_list(value: object) -> object:  # pydantic reads an array ten times as slowly
     return value.tolist() if hasattr(value, "tolist") else value
 
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # a caller may hand in whatever numpy makes an array of
     _Corners = ArrayLike
     _MaskArray = ArrayLike
 else:
-    _Corner = Annotated[tuple[_Pixels, _Pixels], BeforeValidator(_to_list)]
+    _Corner = tuple[_Pixels, _Pixels]
     _Corners = Annotated[tuple[_Corner, ...], Field(min_length=3), BeforeValidator(_to_list)]
     _MaskArray = Annotated[Any, PlainValidator(_to_mask)]
 

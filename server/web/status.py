@@ -39,7 +39,7 @@ class StatusReport:
             "queue": {
                 "waiting": self.batcher.waiting,
                 "running": self.batcher.running,
-                "limit": self.batcher.max_queue,
+                "limit": self.batcher.limits.queue,
             },
             "results": {"total": sum(counts.values())} | {str(key): n for key, n in counts.items()},
         }

@@ -43,7 +43,7 @@ class Full(Sizes):
 
     def predict(self, images: list[Any]) -> Any:
         assert self.steps == ["load", "warmup"]
-        return [Box("all", 1, 0, 0, *image.size) for image in images]
+        return [Box(f"{image.size}", 1, 0, 0, *image.size) for image in images]
 
 
 class Picky(Sizes):
@@ -148,6 +148,7 @@ def test_the_limits_hold() -> None:
 
 def test_a_reduced_image_is_answered_in_pixels_of_the_original() -> None:
     [outcome] = hosted(Full).run([CAT])
+    assert label(outcome) == "(246, 150)"
     [box] = orjson.loads(outcome.response or b"")["annotations"]
     assert (box["right"], box["bottom"]) == upright().size
 

@@ -277,6 +277,20 @@ def test_corrupt_exif_means_upright(block: bytes) -> None:
     assert decode(with_exif(sound_exif()), LIMITS).image.size == (10, 20)
 
 
+@pytest.mark.parametrize("value", [0, 9, 65_535])
+def test_an_orientation_that_there_is_not_means_upright(value: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    decoded = decode(with_exif(exif.tobytes().removeprefix(b"Exif\0\0")), LIMITS)
+    assert (decoded.width, decoded.height) == (20, 10)
+
+
+def test_fill_bytes_between_the_segments_of_a_jpeg_are_skipped() -> None:
+    plain = variants()["grey.jpg"]
+    for filled in (plain[:2] + b"\xff" * 99 + plain[2:], plain[:2] + b"\0" * 99 + plain[2:]):
+        assert inspect(b"\xff\xd8\xff" + filled[2:], LIMITS) == ("JPEG", *upright().size)
+
+
 def test_a_resolution_that_is_no_number_does_not_fail_an_image() -> None:
     block = struct.pack("<2sHIH", b"II", 42, 8, 2)
     block += struct.pack("<HHII", 0x0128, 3, 1, 2) + struct.pack("<HHI4s", 0x011A, 2, 1, b"\0")

@@ -219,6 +219,13 @@ def test_own_keys_that_go_round_in_a_circle_are_refused() -> None:
     assert complaint({"annotations": [], "circle": circle}).startswith("circle: it can't be")
 
 
+def test_own_keys_that_are_endlessly_deep_are_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(200_000):
+        deep = [deep]
+    assert complaint({"annotations": [], "deep": deep}).startswith("deep: it can't be written")
+
+
 def test_coordinates_come_out_in_pixels_of_the_original() -> None:
     frame = Frame("cat.jpg", (30, 20), (60, 80))  # half the width, a quarter of the height
     box = annotation(Box("cat", 1, -1, 2, 31, 4), frame)

@@ -52,7 +52,9 @@ def test_a_safe_name_is_a_plain_file_name_whatever_the_client_sent(name: str) ->
     safe = safe_name(name)
     assert 1 <= len(safe) <= MAX_NAME
     assert safe.isascii()
-    assert safe.replace("_", "").replace("-", "").replace(".", "x").isalnum() or set(safe) <= {*"_-"}
+    assert safe.replace("_", "").replace("-", "").replace(".", "x").isalnum() or set(safe) <= {
+        *"_-"
+    }
     assert not safe.startswith(".")
     assert safe_name(safe) == safe
 

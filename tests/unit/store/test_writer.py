@@ -1,7 +1,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +44,9 @@ class Running(NamedTuple):
 
     async def names(self) -> list[object]:
         rows = await self.writer.run(
-            lambda connection: connection.execute("SELECT name FROM things ORDER BY name").fetchall()
+            lambda connection: connection.execute(
+                "SELECT name FROM things ORDER BY name"
+            ).fetchall()
         )
         return [row[0] for row in rows]
 
@@ -55,7 +57,9 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     connection.pragma("journal_mode", "wal")
     connection.transaction_mode = "IMMEDIATE"
     connection.execute("CREATE TABLE things (name PRIMARY KEY, data)")
-    connection.execute("CREATE TABLE deferred (name REFERENCES things DEFERRABLE INITIALLY DEFERRED)")
+    connection.execute(
+        "CREATE TABLE deferred (name REFERENCES things DEFERRABLE INITIALLY DEFERRED)"
+    )
     connection.pragma("foreign_keys", 1)
     commits: list[None] = []
     connection.set_commit_hook(lambda: bool(commits.append(None)))  # False: let it commit
@@ -88,7 +92,7 @@ def insert_what_only_the_commit_refuses(connection: apsw.Connection) -> int:
 
 
 def names_in_file(connection: apsw.Connection) -> set[str]:
-    with apsw.Connection(connection.filename, flags=apsw.SQLITE_OPEN_READONLY) as other:
+    with closing(apsw.Connection(connection.filename)) as other:
         return {str(name) for (name,) in other.execute("SELECT name FROM things")}
 
 
@@ -190,7 +194,7 @@ async def test_a_disk_that_fails_inside_a_call_ends_the_writer(
 async def test_closing_finishes_what_waits(tmp_path: Path) -> None:
     connection = apsw.Connection(str(tmp_path / "things.db"))
     connection.execute("CREATE TABLE things (name PRIMARY KEY, data)")
-    writer = Writer(connection, pytest.fail)
+    writer = Writer(connection, [].append)
     calls = [asyncio.create_task(writer.run(insert(f"{number}"))) for number in range(MAX_GROUP)]
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
@@ -201,7 +205,7 @@ async def test_closing_finishes_what_waits(tmp_path: Path) -> None:
 
 
 async def test_a_call_that_comes_after_the_close_is_refused(tmp_path: Path) -> None:
-    writer = Writer(apsw.Connection(str(tmp_path / "things.db")), pytest.fail)
+    writer = Writer(apsw.Connection(str(tmp_path / "things.db")), [].append)
     await writer.close()
     async with asyncio.timeout(10):
         with pytest.raises(RuntimeError, match="closed"):
