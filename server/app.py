@@ -10,11 +10,14 @@ from typing import Final
 
 from aiohttp import web
 
-from server.batcher import Batcher, BatchLimits
+from server.batcher import Batcher
 from server.health import Health, Phase
+from server.idempotency import Idempotency
+from server.inference import Inference
 from server.model.hosted import ImageInput, Outcome
 from server.model.image import ImageLimits
 from server.predictions import Predictions
+from server.retention import Retention
 from server.runner.process import ProcessWorker
 from server.runner.runner import Runner
 from server.runner.thread import ThreadWorker
@@ -22,6 +25,7 @@ from server.runner.worker import Worker, WorkerConfig, run_batch
 from server.settings import Settings
 from server.store import Store
 from server.store.saved_images import SavedImages
+from server.store.space import FreeSpace
 from server.store.sqlite import SQLiteStore
 from server.supervisor import Supervisor
 from server.web import keys, middleware
@@ -66,38 +70,44 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
     batcher: Batcher[ImageInput, Outcome] = Batcher(
         lambda inputs: asyncio.wrap_future(runner.submit(run_batch, inputs)),
         settings.workers,
-        BatchLimits(
-            batch_size=settings.max_batch_size,
-            batch_wait=settings.max_batch_wait,
-            queue=settings.max_queue,
-            queue_bytes=settings.max_queue_bytes,
-            queue_timeout=settings.queue_timeout,
-        ),
+        settings.batch_limits(),
     )
+    inference = Inference(batcher, settings.workers, store.count_attempt)
+    saved_images = SavedImages(settings.data_dir / "images")
+    idempotency = Idempotency(store, settings.keep_keys)
     predictions = Predictions(
-        store,
-        SavedImages(settings.data_dir / "images"),
-        batcher,
+        store=store,
+        saved_images=saved_images,
+        space=FreeSpace(settings.data_dir, settings.min_free_disk),
+        inference=inference,
+        idempotency=idempotency,
+        max_pending=settings.max_pending,
         slots=2 * settings.workers * settings.max_batch_size,
     )
+    await predictions.begin()
+    retention = Retention(
+        store, settings.keep_results, idempotency.retention_ms, saved_images.delete
+    )
+    app[keys.HEALTH].obstacle = runner.obstacle
     app[keys.PREDICTIONS] = predictions
-    app[keys.STATUS] = StatusReport(app[keys.HEALTH], predictions, batcher, runner, store)
+    app[keys.STATUS] = StatusReport(app[keys.HEALTH], predictions, inference, runner, store)
     app[keys.UPLOADS] = UploadReader(settings.max_body_bytes, settings.body_timeout, limits)
-    supervisor.start("model loading", _load(app, runner, predictions), ends=True)
+    supervisor.start("model loading", _load(app, runner, inference), ends=True)
     supervisor.start("batcher", batcher.run())
+    supervisor.start("retention", retention.run())
     yield
     await supervisor.close()
     await asyncio.to_thread(runner.shutdown, cancel_futures=True)
 
 
-async def _load(app: web.Application, runner: Runner, predictions: Predictions) -> None:
+async def _load(app: web.Application, runner: Runner, inference: Inference) -> None:
     """Load the model into every worker; then take work, that of before the restart first."""
     began = time.monotonic()
     info, *_ = await asyncio.gather(*map(asyncio.wrap_future, runner.start()))
-    predictions.model = info
+    inference.model = info
     if info.decodes:
         app[keys.UPLOADS].limits = None
-    app[SUPERVISOR].start("backlog", predictions.backlog.run())
+    app[SUPERVISOR].start("backlog", app[keys.PREDICTIONS].backlog.run())
     app[keys.HEALTH].phase = Phase.READY
     log.info("ready    %s, loaded in %.1f s", info.name, time.monotonic() - began)
 
@@ -108,6 +118,7 @@ def _make_worker(settings: Settings, limits: ImageLimits) -> Worker:
         limits,
         predict_timeout=settings.predict_timeout,
         load_timeout=settings.load_timeout,
+        recycle_after=settings.recycle_after,
         log_format=settings.log_format,
     )
     if settings.runner == "thread":

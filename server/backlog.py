@@ -21,7 +21,7 @@ class Backlog:
     def __init__(
         self,
         pending: Callable[[int, int], Awaitable[Sequence[Pending]]],
-        run: Callable[[str], Coroutine[None, None, None]],
+        run: Callable[[Pending], Coroutine[None, None, None]],
         slots: int,
     ) -> None:
         self._pending = pending
@@ -30,11 +30,6 @@ class Backlog:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._draining = False
-
-    @property
-    def running(self) -> int:
-        """How many predictions have a task."""
-        return len(self._tasks)
 
     def notify(self) -> None:
         """Tell that a prediction was accepted."""
@@ -45,10 +40,9 @@ class Backlog:
         if task := self._tasks.get(request_id):
             task.cancel()
 
-    def cancel_all(self) -> None:
-        """Give up every prediction that runs."""
-        for task in self._tasks.values():
-            task.cancel()
+    def running_ids(self) -> list[str]:
+        """The ids of the predictions that have a task."""
+        return list(self._tasks)
 
     async def drain(self) -> None:
         """Begin nothing more, and wait for what runs."""
@@ -65,12 +59,13 @@ class Backlog:
                 room = self._slots - len(self._tasks)
                 if room * 2 >= self._slots and not self._draining:  # few reads, of many at once
                     for prediction in await self._pending(last, room):
-                        self._start(group, prediction.request_id)
+                        self._start(group, prediction)
                         last = prediction.seq
                 await self._wake.wait()
 
-    def _start(self, group: asyncio.TaskGroup, request_id: str) -> None:
-        task = group.create_task(self._run_one(request_id), name=f"predict-{request_id}")
+    def _start(self, group: asyncio.TaskGroup, pending: Pending) -> None:
+        request_id = pending.request_id
+        task = group.create_task(self._run_one(pending), name=f"predict-{request_id}")
         self._tasks[request_id] = task
         task.add_done_callback(lambda _: self._end(request_id))
 

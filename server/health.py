@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from typing import Final
@@ -19,10 +19,16 @@ class Phase(Enum):
 
 
 class Health:
-    """Which phase the server is in, and how many requests it is answering. Begins as starting."""
+    """Which phase the server is in, and how many requests it is answering. Begins as starting.
+
+    Attributes:
+        phase: Where the server is in its life.
+        obstacle: Tells what stands against serving well, if anything does.
+    """
 
     def __init__(self) -> None:
         self.phase = Phase.STARTING
+        self.obstacle: Callable[[], str | None] = lambda: None
         self._since: Final = time.monotonic()
         self._answering = 0
         self._idle = asyncio.Event()
@@ -30,8 +36,8 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether predicts are taken."""
-        return self.phase is Phase.READY
+        """Whether this server should get traffic."""
+        return self.phase is Phase.READY and not self.obstacle()
 
     @property
     def uptime(self) -> float:
@@ -44,8 +50,18 @@ class Health:
         Raises:
             NotReadyError: The server is starting or draining.
         """
-        if not self.ready:
+        if self.phase is not Phase.READY:
             raise NotReadyError(self.phase.value, retry_after=1)
+
+    def require_healthy(self) -> None:
+        """Refuse traffic that this server takes, but would not serve well.
+
+        Raises:
+            NotReadyError: It is starting, draining, or its workers are lost time and again.
+        """
+        self.require_ready()
+        if obstacle := self.obstacle():
+            raise NotReadyError(obstacle, retry_after=5)
 
     @contextmanager
     def answering(self) -> Iterator[None]:

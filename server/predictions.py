@@ -7,19 +7,15 @@ from typing import Final
 import orjson
 
 from server.backlog import Backlog
-from server.batcher import Answer, Batcher
-from server.errors import (
-    BY_CODE,
-    NotFoundError,
-    PredictTimeoutError,
-    ServerError,
-    StorageFullError,
-    WorkerLostError,
-)
-from server.model.hosted import ImageInput, ModelInfo, Outcome
-from server.prediction import Prediction, Timings, accepted
-from server.store import Page, Query, Store, Upload
+from server.errors import BY_CODE, NotFoundError, QueueFullError, ServerError, StorageFullError
+from server.idempotency import Idempotency
+from server.inference import Inference
+from server.prediction import Prediction, Status, accepted
+from server.rate import Rate
+from server.store import IdempotencyKey, Page, Pending, Query, Store, Upload
 from server.store.saved_images import SavedImages
+from server.store.space import FreeSpace
+from server.waiters import Waiters
 
 log = logging.getLogger(__name__)
 
@@ -32,55 +28,78 @@ class Predictions:
     Args:
         store: Where predictions are kept.
         saved_images: Where images are kept whose clients asked for it.
-        batcher: The way to the workers.
+        space: The gate before what must be kept.
+        inference: The way to the model.
+        idempotency: Answers repeated requests.
+        max_pending: Most accepted predictions that may wait.
         slots: How many accepted predictions may be on their way through the batcher at once.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the service joins the parts, each made elsewhere
         self,
+        *,
         store: Store,
         saved_images: SavedImages,
-        batcher: Batcher[ImageInput, Outcome],
+        space: FreeSpace,
+        inference: Inference,
+        idempotency: Idempotency,
+        max_pending: int,
         slots: int,
     ) -> None:
         self._store = store
         self._saved_images = saved_images
-        self._batcher = batcher
+        self._space = space
+        self._inference = inference
+        self._idempotency = idempotency
+        self._waiters = Waiters()
+        self.max_pending: Final = max_pending
+        self.pending = 0
         self.backlog: Final = Backlog(store.pending, self._run, slots)
-        self.model: ModelInfo | None = None
+        self.rate: Final = Rate()
 
-    async def predict(self, upload: Upload) -> Prediction:
+    async def begin(self) -> None:
+        """Learn what was Pending before the start: it will be run like the rest."""
+        counts = await self._store.counts()
+        self.pending = counts[Status.PENDING]
+
+    async def predict(self, upload: Upload, key: IdempotencyKey | None = None) -> Prediction:
         """Run the model on an image and record its answer: a Success or a Fail.
 
         Raises:
-            QueueFullError: Too many requests wait.
+            QueueFullError, QueueTimeoutError: Too many requests wait.
+            StorageFullError: The answer could not be kept.
             ServerError: The image can't be used (4xx); nothing is recorded.
         """
-        finished = await self._ask(accepted(), upload)
-        if finished.error and (error := BY_CODE[finished.error]).status < 500:
-            raise error(orjson.loads(finished.response))
-        # a client that leaves now does not undo what the model did
-        await asyncio.shield(self._record(finished, upload))
-        return finished
+        return await self._idempotency.once(key, lambda: self._predict(upload, key))
 
-    async def submit(self, upload: Upload) -> Prediction:
-        """Accept an image: once this returns, it will be run, whatever happens to the server."""
-        prediction = accepted()
-        try:
-            await self._store.add(prediction, upload)
-        finally:  # cancelled or not, it may be on disk now
-            self.backlog.notify()
-        return prediction
+    async def submit(self, upload: Upload, key: IdempotencyKey | None = None) -> Prediction:
+        """Accept an image: once this returns, it will be run, whatever happens to the server.
 
-    async def get(self, request_id: str) -> Prediction:
+        Raises:
+            QueueFullError: Too many accepted predictions wait.
+            StorageFullError: There is no room to keep it.
+        """
+        return await self._idempotency.once(key, lambda: self._submit(upload, key))
+
+    async def get(self, request_id: str, wait: float = 0) -> Prediction:
         """The prediction of that id.
+
+        Args:
+            request_id: Its id.
+            wait: Seconds to wait for its end while it is Pending.
 
         Raises:
             NotFoundError: There is none.
         """
-        if prediction := await self._store.get(request_id):
+        news = self._waiters.register(request_id)  # before the first look, so that none is missed
+        try:
+            prediction = await self._get(request_id)
+            if wait and prediction.status is Status.PENDING:
+                await asyncio.wait([news], timeout=wait)
+                prediction = await self._get(request_id)
             return prediction
-        raise _unknown(request_id)
+        finally:
+            self._waiters.forget(request_id, news)
 
     async def page(self, query: Query) -> Page:
         """The newest results that match."""
@@ -92,86 +111,129 @@ class Predictions:
         Raises:
             NotFoundError: There is none.
         """
-        if not await self._store.delete(request_id):
+        status = await self._store.delete(request_id)
+        if status is None:
             raise _unknown(request_id)
-        self.backlog.cancel(request_id)
+        if status is Status.PENDING:
+            self.pending -= 1
+            self.backlog.cancel(request_id)
+        self._waiters.tell(request_id)
         await self._saved_images.delete(request_id)
 
     async def delete_all(self) -> int:
         """Delete every prediction; how many there were."""
-        deleted = await self._store.delete_all()
-        self.backlog.cancel_all()
+        running = self.backlog.running_ids()  # those accepted from now on are nobody's to cancel
+        deleted, pending = await self._store.delete_all()
+        self.pending -= pending
+        for request_id in running:
+            self.backlog.cancel(request_id)
+            self._waiters.tell(request_id)
         await self._saved_images.delete_all()
         return deleted
 
-    async def _run(self, request_id: str) -> None:
+    async def drain(self) -> None:
+        """Let nobody wait for what may never come, begin nothing, finish what runs."""
+        self._waiters.close()
+        await self.backlog.drain()
+
+    def require_room(self) -> None:
+        """Refuse a blocking predict that has no chance, before its body is read.
+
+        Raises:
+            QueueFullError: Too many requests wait.
+        """
+        self._inference.batcher.require_room()
+
+    def require_pending_room(self) -> None:
+        """Refuse an async predict that has no chance, before its body is read.
+
+        Raises:
+            QueueFullError: Too many accepted predictions wait.
+        """
+        if self.pending >= self.max_pending:
+            raise QueueFullError(
+                f"{self.pending} accepted predictions wait, as many as may. Try again later.",
+                retry_after=self._inference.batcher.seconds_for(1),
+            )
+
+    async def _predict(self, upload: Upload, key: IdempotencyKey | None) -> Prediction:
+        self._space.require()
+        finished = await self._inference.answer(accepted(), upload)
+        if finished.error and (error := BY_CODE[finished.error]).status < 500:
+            raise error(orjson.loads(finished.response))
+        # a client that leaves now does not undo what the model did
+        await asyncio.shield(self._record(finished, upload, key))
+        return finished
+
+    async def _record(
+        self, prediction: Prediction, upload: Upload, key: IdempotencyKey | None
+    ) -> None:
+        """Record a blocking predict's end."""
+        await self._save(prediction, upload)
+        await self._store.add(prediction, key=key)
+        self.rate.mark()
+
+    async def _submit(self, upload: Upload, key: IdempotencyKey | None) -> Prediction:
+        self._space.require()
+        self.require_pending_room()
+        self.pending += 1  # reserved before the first await
+        prediction = accepted()
+        # a client that leaves now does not undo the acceptance
+        await asyncio.shield(self._accept(prediction, upload, key))
+        return prediction
+
+    async def _accept(
+        self, prediction: Prediction, upload: Upload, key: IdempotencyKey | None
+    ) -> None:
+        try:
+            await self._store.add(prediction, upload, key)
+        except BaseException:
+            self.pending -= 1
+            raise
+        self.backlog.notify()
+
+    async def _run(self, pending: Pending) -> None:
         """Run an accepted prediction to its end; the backlog's tasks are made of this."""
-        found = await self._store.upload(request_id)
+        found = await self._store.accepted(pending.request_id)
         if not found:
             return  # deleted meanwhile
-        prediction, upload = found
+        suspect = pending.seq <= self._store.suspects_end
         try:
-            finished = await self._ask(prediction, upload, background=True)
+            finished = await self._inference.answer_accepted(found, suspect=suspect)
         except Exception:
-            log.exception("prediction %s failed", request_id)
-            finished = prediction.failed(
+            log.exception("prediction %s failed", pending.request_id)
+            finished = found.prediction.failed(
                 ServerError.code, "The server failed to run this image; its log says why."
             )
-        await self._finish(finished, upload)
+        await self._finish(finished, found.upload)
 
     async def _finish(self, prediction: Prediction, upload: Upload) -> None:
         """Record an accepted prediction's end, waiting for room on a full disk."""
-        while True:
-            try:
-                await self._save(prediction, upload)
-                if not await self._store.finish(prediction):  # deleted meanwhile
-                    await self._saved_images.delete(prediction.request_id)
-            except StorageFullError:
-                await asyncio.sleep(STORAGE_RETRY_SECONDS)
-            else:
-                return
+        while not await self._try_to_finish(prediction, upload):  # noqa: ASYNC110
+            await asyncio.sleep(STORAGE_RETRY_SECONDS)
+        self._waiters.tell(prediction.request_id)
 
-    async def _record(self, prediction: Prediction, upload: Upload) -> None:
-        """Record a blocking predict's end."""
-        await self._save(prediction, upload)
-        await self._store.add(prediction)
+    async def _try_to_finish(self, prediction: Prediction, upload: Upload) -> bool:
+        try:
+            await self._save(prediction, upload)
+            recorded = await self._store.finish(prediction)
+        except StorageFullError:
+            return False
+        if recorded:
+            self.pending -= 1
+            self.rate.mark()
+        else:  # deleted meanwhile
+            await self._saved_images.delete(prediction.request_id)
+        return True
 
     async def _save(self, prediction: Prediction, upload: Upload) -> None:
         if upload.save_locally:
             await self._saved_images.save(prediction.request_id, upload.name, upload.data)
 
-    async def _ask(
-        self, prediction: Prediction, upload: Upload, *, background: bool = False
-    ) -> Prediction:
-        """The prediction, finished by the model's answer or by its failure."""
-        item = ImageInput(upload.data, upload.name)
-        try:
-            if background:
-                answer = await self._batcher.submit_background(item)
-            else:
-                answer = await self._batcher.submit(item, len(upload.data))
-        except (WorkerLostError, PredictTimeoutError) as error:
-            return prediction.failed(error.code, error.sentence, self._model_label())
-        return self._finished(prediction, answer)
-
-    def _finished(self, prediction: Prediction, answer: Answer[Outcome]) -> Prediction:
-        outcome = answer.value
-        timings = Timings(
-            round(answer.queued_ms, 3), round(outcome.decode_ms, 3), round(outcome.predict_ms, 3)
-        )
-        if outcome.response is not None:
-            return prediction.succeeded(outcome.response, self._model_label(), timings)
-        return prediction.failed(
-            outcome.error or ServerError.code,
-            outcome.sentence or "The model gave no answer.",
-            self._model_label(),
-            timings,
-        )
-
-    def _model_label(self) -> str | None:
-        if not self.model:
-            return None
-        return f"{self.model.name}@{self.model.version}" if self.model.version else self.model.name
+    async def _get(self, request_id: str) -> Prediction:
+        if prediction := await self._store.get(request_id):
+            return prediction
+        raise _unknown(request_id)
 
 
 def _unknown(request_id: str) -> NotFoundError:

@@ -12,8 +12,8 @@ from server.app import SUPERVISOR, create_app
 from server.health import Phase
 from server.runner.worker import ModelLoadError
 from server.settings import Settings
+from server.store.database import StoreUnusableError
 from server.store.lock import DataDirInUseError
-from server.store.sqlite import StoreUnusableError
 from server.web import keys
 from server.web.access_log import AccessLog
 
@@ -98,7 +98,7 @@ async def _drain(app: web.Application, site: web.TCPSite, grace: float) -> None:
     log.info("stopping: finishing what is running, within %g s", grace)
     try:
         async with asyncio.timeout(grace):
-            await asyncio.gather(health.idle(), app[keys.PREDICTIONS].backlog.drain())
+            await asyncio.gather(health.idle(), app[keys.PREDICTIONS].drain())
     except TimeoutError:
         log.warning("the grace time is over; what still runs is given up")
 

@@ -1,11 +1,12 @@
 """Every setting of the server: its flag, its environment variable, its default and its bounds."""
 
 import os
+import re
 from argparse import HelpFormatter
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -14,14 +15,31 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from server.batcher import BatchLimits
 from server.logs import LogFormat
 from server.model.image import ImageLimits
+from server.retention import Keep
 
 PREFIX: Final = "SERVER_"
 ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
 Runner = Literal["process", "thread"]
+UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 MIB: Final = 2**20
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _keep(value: object) -> object:
+    """`30d`, `100000` or `30d,100000` as what is kept."""
+    if not isinstance(value, str):
+        return value
+    limits: dict[str, int] = {}
+    for text in value.split(","):
+        match = re.fullmatch(r"\s*([1-9][0-9]{0,11})([smhd]?)\s*", text)
+        name = "count" if match and not match[2] else "seconds"
+        if not match or name in limits:
+            raise ValueError("write an age such as 30d or 12h, a count, or both: 30d,100000")
+        limits[name] = int(match[1]) * UNITS.get(match[2], 1)
+    return Keep(**limits)
 
 
 class BadSettingError(Exception):
@@ -81,7 +99,7 @@ class Settings(BaseSettings):
     min_free_disk: ByteSize = Field(
         ByteSize(256 * MIB), ge=0, description="free disk below which nothing is accepted; then 503"
     )
-    header_timeout: Seconds = Field(15, description="seconds for the head of a request; then closed")
+    header_timeout: Seconds = Field(15, description="seconds for a request's head; then closed")
     keepalive_timeout: Seconds = Field(75, description="seconds an idle connection is kept")
     body_timeout: Seconds = Field(60, description="seconds for a whole body; then 408")
     min_body_rate: int = Field(
@@ -90,7 +108,9 @@ class Settings(BaseSettings):
     queue_timeout: Seconds = Field(60, description="seconds to wait for a free worker; then 504")
     predict_timeout: Seconds = Field(60, description="seconds for a predict call; then 504")
     load_timeout: Seconds = Field(600, description="seconds for the model to load")
-    write_timeout: Seconds = Field(30, description="seconds a client may leave its answer unread; then closed")
+    write_timeout: Seconds = Field(
+        30, description="seconds a client may leave its answer unread; then closed"
+    )
     shutdown_grace: float = Field(
         30, ge=0, allow_inf_nan=False, description="seconds for what is running when told to stop"
     )
@@ -100,7 +120,23 @@ class Settings(BaseSettings):
         description=f"accepted formats, comma-separated, of {', '.join(get_args(ImageFormat))}",
     )
     max_pixels: int = Field(100_000_000, ge=1, description="most pixels of an image; then 413")
+    keep_results: Annotated[Keep, NoDecode, BeforeValidator(_keep)] = Field(
+        Keep(), description="results kept: an age such as 30d or 12h, a count, or both: 30d,100000"
+    )
+    keep_keys: float = Field(
+        86_400, ge=0, allow_inf_nan=False, description="seconds an Idempotency-Key is remembered"
+    )
     log_format: LogFormat = Field("text", description="log lines for people or for machines")
+
+    def batch_limits(self) -> BatchLimits:
+        """How much may wait for the workers."""
+        return BatchLimits(
+            batch_size=self.max_batch_size,
+            batch_wait=self.max_batch_wait,
+            queue=self.max_queue,
+            queue_bytes=self.max_queue_bytes,
+            queue_timeout=self.queue_timeout,
+        )
 
     def image_limits(self) -> ImageLimits:
         """What images may be."""

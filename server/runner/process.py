@@ -3,6 +3,7 @@
 import os
 import pickle
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,12 +29,19 @@ class ProcessWorker:
     def __init__(self, config: WorkerConfig, environment: dict[str, str]) -> None:
         self._config = config
         self._environment = environment
+        self._images = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
+
+    @property
+    def worn(self) -> bool:
+        """Whether it ran as many images as it should."""
+        return 0 < self._config.recycle_after <= self._images
 
     def load(self) -> ModelInfo:
         """Start the process and load the model in it."""
         ours, theirs = socket.socketpair()
+        _set_timeout(ours, self._config.predict_timeout)
         with theirs:
             command = [sys.executable, "-m", "server.runner.child"]
             self._process = subprocess.Popen(  # noqa: S603 - our own module, fixed arguments
@@ -51,6 +59,7 @@ class ProcessWorker:
 
     def run(self, inputs: Sequence[ImageInput]) -> list[Outcome]:
         """One outcome for each input, in order."""
+        self._images += len(inputs)
         answer: list[Outcome] = self._ask(inputs, self._config.predict_timeout, "answer")
         return answer
 
@@ -75,13 +84,22 @@ class ProcessWorker:
             raise WorkerLostError("The worker was not started.")
         try:
             self._pipe.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
-            if not self._pipe.poll(timeout):
-                self._process.kill()
-                raise PredictTimeoutError(f"The model did not {doing} within {timeout:g} s.")
-            return pickle.loads(self._pipe.recv_bytes())  # noqa: S301 - from our own child
+            if self._pipe.poll(timeout):
+                return pickle.loads(self._pipe.recv_bytes())  # noqa: S301 - from our own child
+        except BlockingIOError:
+            pass  # it stopped in the middle of a message
         except (EOFError, OSError) as error:
             self._process.kill()
             raise WorkerLostError(_epitaph(self._process.wait())) from error
+        self._process.kill()
+        raise PredictTimeoutError(f"The model did not {doing} within {timeout:g} s.")
+
+
+def _set_timeout(pipe: socket.socket, seconds: float) -> None:
+    """Bound each read and write: a stopped process must not hold the thread that feeds it."""
+    timeval = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6) or int(seconds < 1))
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        pipe.setsockopt(socket.SOL_SOCKET, option, timeval)
 
 
 def _epitaph(returncode: int) -> str:

@@ -15,29 +15,113 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-BACKOFF_SECONDS: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Pause before a replacement that follows so many failed loads."""
+LOST: Final = (WorkerLostError, PredictTimeoutError)
+"""What a worker raises when it can't be used any more."""
+
+BACKOFF_SECONDS: Final = (0.0, 0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Pause before a replacement, by how many workers were lost in a row without an answer."""
+
+FAILING: Final = 3
+"""Workers lost in a row, without an answer, after which a lane counts as failing."""
 
 
 class _Call:
     """A function to run on a worker, and where its answer goes."""
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self.function, self.args = function, args
+        self.function, self.args = function, args  # Any: the caller's own
         self.answer: Future[Any] = Future()
 
-    def run(self, worker: Worker) -> bool:
-        """Answer the call; False if that cost the worker."""
+    def run(self, worker: Worker) -> None:
+        """Answer the call.
+
+        Raises:
+            WorkerLostError, PredictTimeoutError: After telling the caller: it cost the worker.
+        """
         if not self.answer.set_running_or_notify_cancel():
-            return True
+            return
         try:
             self.answer.set_result(self.function(worker, *self.args))
-        except (WorkerLostError, PredictTimeoutError) as error:
+        except LOST as error:
             self.answer.set_exception(error)
-            return False
+            raise
         except Exception as error:  # noqa: BLE001 - the boundary of the thread: the caller gets it
             self.answer.set_exception(error)
-        return True
+
+
+class _Lane:
+    """A thread and the worker it owns, one after the other."""
+
+    def __init__(
+        self, number: int, calls: "queue.SimpleQueue[_Call | None]", make: Callable[[], Worker]
+    ) -> None:
+        self._number = number
+        self._calls = calls
+        self._make_worker = make
+        self._worker = make()
+        self._closing = threading.Event()
+        self.alive = False
+        self.restarts = 0
+        self.losses = 0
+        self.last_loss = ""
+        self.loaded: Future[ModelInfo] = Future()
+        self._thread = threading.Thread(target=self._main, name=f"runner-{number}", daemon=True)
+        self._thread.start()
+
+    def close(self, *, kill: bool) -> None:
+        self._closing.set()
+        self._calls.put(None)
+        if kill:
+            self._worker.kill()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _main(self) -> None:
+        try:
+            self.loaded.set_result(self._worker.load())
+        except Exception as error:  # noqa: BLE001 - the boundary of the thread: start() tells it
+            self.loaded.set_exception(error)
+        else:
+            self._serve()
+        self._worker.close()
+
+    def _serve(self) -> None:
+        self.alive = True
+        while call := self._calls.get():
+            try:
+                call.run(self._worker)
+            except LOST as error:
+                self._lose(error)
+            else:
+                self.losses = 0
+            if (self._worker.worn or self.losses) and not self._replace():
+                break
+        self.alive = False
+
+    def _lose(self, error: Exception) -> None:
+        self.losses += 1
+        self.last_loss = str(error)
+        if not self._closing.is_set():
+            log.warning("worker %d is lost: %s", self._number, error)
+
+    def _replace(self) -> bool:
+        """Load a new worker, however often it takes; False when the runner closes meanwhile."""
+        self.alive = False
+        self._worker.close()
+        while not self._closing.wait(BACKOFF_SECONDS[min(self.losses, len(BACKOFF_SECONDS) - 1)]):
+            self._worker = self._make_worker()
+            self.restarts += 1
+            try:
+                self._worker.load()
+            except (ModelLoadError, *LOST) as error:
+                self._lose(error)
+                self._worker.close()
+            else:
+                self.alive = True
+                log.info("worker %d is back, with the model loaded", self._number)
+                return True
+        return False
 
 
 class Runner(Executor):
@@ -51,23 +135,31 @@ class Runner(Executor):
     def __init__(self, make_worker: Callable[[], Worker], workers: int) -> None:
         self._make_worker = make_worker
         self.workers: Final = workers
-        self.alive = 0
-        self.restarts = 0
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._closing = threading.Event()
-        self._current: dict[int, Worker] = {}
-        self._threads: list[threading.Thread] = []
+        self._lanes: list[_Lane] = []
+
+    @property
+    def alive(self) -> int:
+        """How many workers have the model loaded."""
+        return sum(lane.alive for lane in self._lanes)
+
+    @property
+    def restarts(self) -> int:
+        """How many workers were started in place of another."""
+        return sum(lane.restarts for lane in self._lanes)
+
+    def obstacle(self) -> str | None:
+        """Why no worker can be expected to answer, if so."""
+        if not self._lanes or any(lane.losses < FAILING for lane in self._lanes):
+            return None
+        return f"Every worker is lost time and again; lately: {self._lanes[0].last_loss}"
 
     def start(self) -> list[Future[ModelInfo]]:
         """Start and load every worker; one future each, failing with what `Worker.load` raised."""
-        loading: list[Future[ModelInfo]] = [Future() for _ in range(self.workers)]
-        for number, loaded in enumerate(loading):
-            thread = threading.Thread(
-                target=self._own_worker, args=(number, loaded), name=f"runner-{number}", daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
-        return loading
+        self._lanes = [
+            _Lane(number, self._calls, self._make_worker) for number in range(self.workers)
+        ]
+        return [lane.loaded for lane in self._lanes]
 
     def submit(  # type: ignore[override]  # the function gets a worker before its arguments
         self, function: Callable[..., T], /, *args: Any
@@ -79,49 +171,8 @@ class Runner(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers: once idle, or at once with `cancel_futures`."""
-        self._closing.set()
-        for _ in self._threads:
-            self._calls.put(None)
-        if cancel_futures:
-            for worker in list(self._current.values()):
-                worker.kill()
+        for lane in self._lanes:
+            lane.close(kill=cancel_futures)
         if wait:
-            for thread in self._threads:
-                thread.join()
-
-    def _own_worker(self, number: int, loaded: Future[ModelInfo]) -> None:
-        worker = self._current[number] = self._make_worker()
-        try:
-            loaded.set_result(worker.load())
-        except Exception as error:  # noqa: BLE001 - the boundary of the thread: start() tells it
-            worker.close()
-            loaded.set_exception(error)
-            return
-        self.alive += 1
-        while call := self._calls.get():
-            if not call.run(worker):
-                self.alive -= 1
-                worker.close()
-                if not self._replace(number):
-                    return
-                worker = self._current[number]
-        self.alive -= 1
-        worker.close()
-
-    def _replace(self, number: int) -> bool:
-        """Load a new worker, however often it takes; False when the runner closes meanwhile."""
-        failures = 0
-        while not self._closing.wait(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]):
-            worker = self._current[number] = self._make_worker()
-            self.restarts += 1
-            try:
-                worker.load()
-            except (ModelLoadError, WorkerLostError, PredictTimeoutError) as error:
-                failures += 1
-                worker.close()
-                log.error("worker %d did not come back: %s", number, error)
-            else:
-                log.info("worker %d came back with the model loaded", number)
-                self.alive += 1
-                return True
-        return False
+            for lane in self._lanes:
+                lane.join()

@@ -22,6 +22,7 @@ class ThreadWorker:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
+        self._images = 0
         self._hosted = HostedModel(config.model, config.limits)
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
             queue.SimpleQueue()
@@ -29,6 +30,11 @@ class ThreadWorker:
         self._asked: Future[Any] = Future()
         # a daemon: a call that never returns must not keep the server from ending
         threading.Thread(target=self._main, name="worker", daemon=True).start()
+
+    @property
+    def worn(self) -> bool:
+        """Whether it ran as many images as it should."""
+        return 0 < self._config.recycle_after <= self._images
 
     def load(self) -> ModelInfo:
         """Load the model."""
@@ -39,6 +45,7 @@ class ThreadWorker:
 
     def run(self, inputs: Sequence[ImageInput]) -> list[Outcome]:
         """One outcome for each input, in order."""
+        self._images += len(inputs)
         outcomes: list[Outcome] = self._ask(
             lambda: self._hosted.run(inputs), self._config.predict_timeout, "answer"
         )

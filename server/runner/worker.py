@@ -20,6 +20,7 @@ class WorkerConfig:
         limits: What the images may be.
         predict_timeout: Seconds a batch may take.
         load_timeout: Seconds the model may take to load.
+        recycle_after: Images after which the worker is worn; 0: never.
         log_format: How a worker that is a process logs.
     """
 
@@ -27,11 +28,16 @@ class WorkerConfig:
     limits: ImageLimits
     predict_timeout: float
     load_timeout: float
+    recycle_after: int
     log_format: LogFormat
 
 
 class Worker(Protocol):
     """Holds one loaded model. Called from one thread; only `kill` may come from another."""
+
+    @property
+    def worn(self) -> bool:
+        """Whether it did its share of work and should be replaced."""
 
     def load(self) -> ModelInfo:
         """Start the worker and load the model into it.

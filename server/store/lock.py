@@ -17,6 +17,9 @@ class DataDirLock:
 
     Raises:
         DataDirInUseError: Another process holds the lock.
+
+    Attributes:
+        left_by_a_crash: The holder before this one ended without releasing it.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -24,15 +27,20 @@ class DataDirLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._file, 20, 0).decode().strip() or "unknown"
+            holder = self._holder() or "unknown"
             os.close(self._file)
             raise DataDirInUseError(
                 f"{data_dir} is in use by another server (process {holder}):"
                 " stop it, or choose another --data-dir"
             ) from None
+        self.left_by_a_crash = bool(self._holder())
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let the next server have the directory."""
+        """Let the next server have the directory, and know that this one ended well."""
+        os.ftruncate(self._file, 0)
         os.close(self._file)
+
+    def _holder(self) -> str:
+        return os.pread(self._file, 20, 0).decode().strip()

@@ -19,18 +19,26 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         model        TEXT,
         queued_ms    REAL,
         decode_ms    REAL,
-        predict_ms   REAL
+        predict_ms   REAL,
+        attempts     INTEGER NOT NULL DEFAULT 0          -- runs that were, or may have been, lost
     ) STRICT;
     CREATE INDEX predictions_by_time ON predictions (created_at);
     CREATE INDEX predictions_by_status ON predictions (status, created_at);
     CREATE INDEX predictions_pending ON predictions (seq) WHERE status IN ('Pending');
-    -- uploads that wait for their predict; no foreign key, so that all can be deleted at once
+    -- uploads that wait for their predict; no foreign keys, so that all can be deleted at once
     CREATE TABLE images (
         seq          INTEGER PRIMARY KEY,                -- of its prediction
         name         TEXT    NOT NULL,
         save_locally INTEGER NOT NULL,
         data         BLOB    NOT NULL
     ) STRICT;
+    CREATE TABLE idempotency_keys (
+        key          TEXT    PRIMARY KEY,
+        fingerprint  BLOB    NOT NULL,                   -- of the request that used it first
+        seq          INTEGER NOT NULL UNIQUE,            -- of the prediction that answered it
+        created_at   INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
     """,
 )
 

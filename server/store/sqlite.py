@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,20 +10,26 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from server.prediction import Prediction, Status, Timings
-from server.store import Cursor, Page, Pending, Query, Upload, statements
+from server.store import (
+    Accepted,
+    Cursor,
+    IdempotencyKey,
+    Limits,
+    Page,
+    Pending,
+    Query,
+    Upload,
+    statements,
+)
+from server.store.database import connect, fetch, open_checked
 from server.store.lock import DataDirLock
-from server.store.schema import NewerSchemaError, migrate
 from server.store.writer import Writer
 
 T = TypeVar("T")
 
+_MAX_SEQ: Final = 2**63 - 1
+
 READERS: Final = 2
-CHECK_SECONDS: Final = 0.5
-"""How long the start may look for corruption: all of a small file, the beginning of a large one."""
-
-
-class StoreUnusableError(Exception):
-    """The database can't be opened: corrupt, foreign or of a newer server."""
 
 
 class SQLiteStore:
@@ -44,22 +49,32 @@ class SQLiteStore:
         self._lock = DataDirLock(data_dir)
         self._path = data_dir / "predictions.db"
         try:
-            self._writer = Writer(_open_checked(self._path), on_broken)
+            connection = open_checked(self._path)
+            last = fetch(connection, statements.LAST_SEQ)[0][0]
+            self.suspects_end = last if self._lock.left_by_a_crash else 0
+            self._writer = Writer(connection, on_broken)
         except BaseException:
             self._lock.release()
             raise
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._local = threading.local()
 
-    async def add(self, prediction: Prediction, upload: Upload | None = None) -> None:
+    async def add(
+        self,
+        prediction: Prediction,
+        upload: Upload | None = None,
+        key: IdempotencyKey | None = None,
+    ) -> None:
         """Record a new prediction, with the upload it will be run on if it is Pending."""
 
         def work(connection: apsw.Connection) -> None:
             connection.execute(statements.INSERT, _to_row(prediction))
+            seq = connection.last_insert_rowid()
             if upload:
-                seq = connection.last_insert_rowid()
-                row = (seq, upload.name, upload.save_locally, upload.data)
-                connection.execute(statements.INSERT_IMAGE, row)
+                image = (seq, upload.name, upload.save_locally, upload.data)
+                connection.execute(statements.INSERT_IMAGE, image)
+            if key:
+                connection.execute(statements.INSERT_KEY, (*key, seq, prediction.created_at))
 
         await self._writer.run(work)
 
@@ -68,7 +83,7 @@ class SQLiteStore:
         request_id, status, _, *rest = _to_row(prediction)
 
         def work(connection: apsw.Connection) -> bool:
-            row = connection.execute(statements.FINISH, (status, *rest, request_id)).fetchall()
+            row = fetch(connection, statements.FINISH, (status, *rest, request_id))
             connection.executemany(statements.DELETE_IMAGE, row)
             return bool(row)
 
@@ -105,33 +120,79 @@ class SQLiteStore:
         rows = await self._read(statements.PENDING_AFTER, (after, limit))
         return [Pending(*row) for row in rows]
 
-    async def upload(self, request_id: str) -> tuple[Prediction, Upload] | None:
-        """A Pending prediction and the upload it waits to be run on."""
-        for name, save_locally, data, *row in await self._read(
+    async def accepted(self, request_id: str) -> Accepted | None:
+        """A Pending prediction with the upload it waits to be run on."""
+        for name, save_locally, data, attempts, *row in await self._read(
             statements.GET_UPLOAD, (request_id,)
         ):
-            return _from_row(*row), Upload(data, name, bool(save_locally))
+            return Accepted(_from_row(*row), Upload(data, name, bool(save_locally)), attempts)
         return None
 
-    async def delete(self, request_id: str) -> bool:
-        """Delete a prediction. False if there is none."""
-
-        def work(connection: apsw.Connection) -> bool:
-            row = connection.execute(statements.DELETE, (request_id,)).fetchall()
-            connection.executemany(statements.DELETE_IMAGE, row)
-            return bool(row)
-
-        return await self._writer.run(work)
-
-    async def delete_all(self) -> int:
-        """Delete every prediction; how many there were."""
+    async def count_attempt(self, request_id: str, change: int = 1) -> int:
+        """Count a run that is about to be, or was, lost; how many there are now."""
 
         def work(connection: apsw.Connection) -> int:
-            connection.execute(statements.DELETE_ALL_IMAGES)
-            connection.execute(statements.DELETE_ALL)
-            return connection.changes()
+            rows = fetch(connection, statements.COUNT_ATTEMPT, (change, request_id))
+            return int(rows[0][0]) if rows else 0
 
         return await self._writer.run(work)
+
+    async def by_key(self, key: str, since: int) -> tuple[bytes, Prediction] | None:
+        """The fingerprint and the prediction recorded under an idempotency key since a time."""
+        for fingerprint, *row in await self._read(statements.GET_BY_KEY, (key, since)):
+            return fingerprint, _from_row(*row)
+        return None
+
+    async def delete(self, request_id: str) -> Status | None:
+        """Delete a prediction; the status it had, None if there is none."""
+
+        def work(connection: apsw.Connection) -> Status | None:
+            for seq, status in fetch(connection, statements.DELETE, (request_id,)):
+                connection.execute(statements.DELETE_IMAGE, (seq,))
+                connection.execute(statements.DELETE_KEY, (seq,))
+                return Status(status)
+            return None
+
+        return await self._writer.run(work)
+
+    async def delete_all(self) -> tuple[int, int]:
+        """Delete every prediction; how many there were, and how many of them were Pending."""
+
+        def work(connection: apsw.Connection) -> tuple[int, int]:
+            pending = fetch(connection, statements.COUNT_PENDING)[0][0]
+            connection.execute(statements.DELETE_ALL_IMAGES)
+            connection.execute(statements.DELETE_ALL_KEYS)
+            connection.execute(statements.DELETE_ALL)
+            return connection.changes(), pending
+
+        return await self._writer.run(work)
+
+    async def expire(self, limits: Limits, most: int) -> list[str]:
+        """Delete the oldest of the finished results that are not to be kept, at most so many."""
+        last = Cursor(limits.before - 1, _MAX_SEQ) if limits.before is not None else Cursor(0, 0)
+        if limits.beyond is not None:
+            for row in await self._read(statements.NTH_NEWEST, (limits.beyond,)):
+                last = max(last, Cursor(*row))
+
+        def work(connection: apsw.Connection) -> list[str]:
+            rows = fetch(connection, statements.DELETE_FINISHED_BEFORE, (*last, most))
+            connection.executemany(statements.DELETE_KEY, [(seq,) for seq, _ in rows])
+            return [request_id for _, request_id in rows]
+
+        return await self._writer.run(work)
+
+    async def expire_keys(self, before: int) -> None:
+        """Forget the idempotency keys used before a time."""
+
+        def work(connection: apsw.Connection) -> None:
+            connection.execute(statements.DELETE_KEYS_BEFORE, (before,))
+
+        await self._writer.run(work)
+
+    async def oldest_pending(self) -> int | None:
+        """When the prediction that waits longest was created."""
+        rows = await self._read(statements.OLDEST_PENDING, ())
+        return rows[0][0] if rows else None
 
     async def counts(self) -> Mapping[Status, int]:
         """How many predictions have each status."""
@@ -149,56 +210,10 @@ class SQLiteStore:
     ) -> list[Any]:  # rows of any types
         def work() -> list[Any]:
             if not hasattr(self._local, "connection"):
-                self._local.connection = _connect(self._path, apsw.SQLITE_OPEN_READONLY)
-            rows: list[Any] = self._local.connection.execute(statement, values).fetchall()
-            return rows
+                self._local.connection = connect(self._path, apsw.SQLITE_OPEN_READONLY)
+            return fetch(self._local.connection, statement, values)
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
-
-
-def _open_checked(path: Path) -> apsw.Connection:
-    """A connection for the writer, to a database that is ours, whole and of the newest schema."""
-    try:
-        connection = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-        connection.transaction_mode = "IMMEDIATE"  # a deferred BEGIN fails when it turns to writing
-        migrate(connection)
-        damage = _quick_check(connection)
-    except (apsw.NotADBError, apsw.CorruptError) as error:
-        damage = str(error)
-    except NewerSchemaError as error:
-        raise StoreUnusableError(
-            f"{path} was written by a newer server ({error}):"
-            " start that one, or choose another --data-dir"
-        ) from error
-    except apsw.Error as error:
-        raise StoreUnusableError(f"{path} can't be opened: {error}") from error
-    if damage:
-        raise StoreUnusableError(
-            f"{path} is corrupt or not this server's database ({damage}):"
-            " put a backup in its place, or choose another --data-dir"
-        )
-    return connection
-
-
-def _connect(path: Path, flags: int) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=flags)
-    connection.set_busy_timeout(5000)
-    connection.pragma("journal_mode", "wal")
-    connection.pragma("synchronous", "full")  # what was answered survives a power cut
-    return connection
-
-
-def _quick_check(connection: apsw.Connection) -> str | None:
-    """What SQLite finds wrong with the file, within `CHECK_SECONDS`."""
-    end = time.monotonic() + CHECK_SECONDS
-    connection.set_progress_handler(lambda: time.monotonic() > end, 1000)
-    try:
-        found = connection.execute("PRAGMA quick_check(1)").fetchall()
-    except apsw.InterruptError:
-        return None
-    finally:
-        connection.set_progress_handler(None)
-    return None if found == [("ok",)] else str(found[0][0])
 
 
 def _to_row(prediction: Prediction) -> tuple[Any, ...]:

@@ -11,6 +11,8 @@ _COLUMNS = (
     " queued_ms, decode_ms, predict_ms"
 )
 
+_COLUMNS_OF_PREDICTIONS = ", ".join(f"predictions.{name.strip()}" for name in _COLUMNS.split(","))
+
 INSERT: Final = f"INSERT INTO predictions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 INSERT_IMAGE: Final = "INSERT INTO images (seq, name, save_locally, data) VALUES (?, ?, ?, ?)"
@@ -23,18 +25,53 @@ WHERE request_id = ? AND status IN ({_OPEN})
 RETURNING seq
 """
 
+COUNT_ATTEMPT: Final = f"""
+UPDATE predictions SET attempts = attempts + ?
+WHERE request_id = ? AND status IN ({_OPEN})
+RETURNING attempts
+"""
+
 DELETE_IMAGE: Final = "DELETE FROM images WHERE seq = ?"
 
-DELETE: Final = "DELETE FROM predictions WHERE request_id = ? RETURNING seq"
+DELETE: Final = "DELETE FROM predictions WHERE request_id = ? RETURNING seq, status"
+
+DELETE_KEY: Final = "DELETE FROM idempotency_keys WHERE seq = ?"
 
 DELETE_ALL: Final = "DELETE FROM predictions"
 
 DELETE_ALL_IMAGES: Final = "DELETE FROM images"
 
+DELETE_ALL_KEYS: Final = "DELETE FROM idempotency_keys"
+
+INSERT_KEY: Final = """
+INSERT OR REPLACE INTO idempotency_keys (key, fingerprint, seq, created_at) VALUES (?, ?, ?, ?)
+"""
+
+GET_BY_KEY: Final = f"""
+SELECT fingerprint, {_COLUMNS_OF_PREDICTIONS}
+FROM idempotency_keys JOIN predictions USING (seq)
+WHERE key = ? AND idempotency_keys.created_at >= ?
+"""
+
+DELETE_KEYS_BEFORE: Final = "DELETE FROM idempotency_keys WHERE created_at < ?"
+
+DELETE_FINISHED_BEFORE: Final = f"""
+DELETE FROM predictions WHERE seq IN (
+    SELECT seq FROM predictions
+    WHERE (created_at, seq) <= (?, ?) AND status NOT IN ({_OPEN})
+    ORDER BY created_at, seq LIMIT ?
+)
+RETURNING seq, request_id
+"""
+
+NTH_NEWEST: Final = """
+SELECT created_at, seq FROM predictions ORDER BY created_at DESC, seq DESC LIMIT 1 OFFSET ?
+"""
+
 GET: Final = f"SELECT {_COLUMNS} FROM predictions WHERE request_id = ?"
 
 GET_UPLOAD: Final = f"""
-SELECT name, save_locally, data, {_COLUMNS}
+SELECT name, save_locally, data, attempts, {_COLUMNS}
 FROM images JOIN predictions USING (seq) WHERE request_id = ?
 """
 
@@ -42,6 +79,17 @@ PENDING_AFTER: Final = f"""
 SELECT seq, request_id FROM predictions INDEXED BY predictions_pending
 WHERE status IN ({_OPEN}) AND seq > ? ORDER BY seq LIMIT ?
 """
+
+OLDEST_PENDING: Final = f"""
+SELECT created_at FROM predictions INDEXED BY predictions_pending
+WHERE status IN ({_OPEN}) ORDER BY seq LIMIT 1
+"""
+
+COUNT_PENDING: Final = f"""
+SELECT count(*) FROM predictions INDEXED BY predictions_pending WHERE status IN ({_OPEN})
+"""
+
+LAST_SEQ: Final = "SELECT ifnull(max(seq), 0) FROM predictions"
 
 COUNTS: Final = "SELECT status, count(*) FROM predictions GROUP BY status"
 

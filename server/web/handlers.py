@@ -18,23 +18,32 @@ async def livez(_: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """`GET /readyz`: the server takes predicts, or 503 with the reason why not."""
-    request.app[HEALTH].require_ready()
+    request.app[HEALTH].require_healthy()
     return replies.json_reply({"status": "Ready"})
 
 
 async def predict(request: web.Request) -> web.Response:
     """`POST /predict`: run the model and answer its result."""
+    if parameters.prefers_async(request.headers):
+        return await async_predict(request)
     request.app[HEALTH].require_ready()
+    request.app[PREDICTIONS].require_room()
     upload = await request.app[UPLOADS].read(request)
-    return replies.answer(await request.app[PREDICTIONS].predict(upload))
+    key = parameters.idempotency_key(request.path, request.headers, upload)
+    return replies.answer(await request.app[PREDICTIONS].predict(upload, key))
 
 
 async def async_predict(request: web.Request) -> web.Response:
     """`POST /asyncPredict`: accept the image, run the model later."""
     request.app[HEALTH].require_ready()
+    request.app[PREDICTIONS].require_pending_room()
     upload = await request.app[UPLOADS].read(request)
-    prediction = await request.app[PREDICTIONS].submit(upload)
-    return replies.accepted(prediction, location=f"/predictResults/{prediction.request_id}")
+    key = parameters.idempotency_key(request.path, request.headers, upload)
+    prediction = await request.app[PREDICTIONS].submit(upload, key)
+    location = f"/predictResults/{prediction.request_id}"
+    return replies.accepted(
+        prediction, location, preferred=parameters.prefers_async(request.headers)
+    )
 
 
 async def list_results(request: web.Request) -> web.StreamResponse:
@@ -48,7 +57,8 @@ async def list_results(request: web.Request) -> web.StreamResponse:
 async def get_result(request: web.Request) -> web.Response:
     """`GET /predictResults/{request_id}`: one result."""
     request_id = parameters.request_id(request.match_info["request_id"])
-    return replies.result(await request.app[PREDICTIONS].get(request_id))
+    wait = parameters.preferred_wait(request.headers)
+    return replies.result(await request.app[PREDICTIONS].get(request_id, wait), waited=wait)
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import struct
 import uuid
 from datetime import UTC, datetime
@@ -11,9 +12,11 @@ from multidict import MultiMapping
 
 from server.errors import InvalidParameterError, MalformedIdError
 from server.prediction import Status
-from server.store import Cursor, Query
+from server.store import Cursor, IdempotencyKey, Query, Upload
 
 MAX_LIMIT: Final = 1000
+MAX_KEY: Final = 255
+MAX_WAIT: Final = 60
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off", ""})
 _CURSOR: Final = struct.Struct(">qq")
@@ -56,6 +59,43 @@ def query(values: MultiMapping[str]) -> tuple[Query, bool]:
         before=_cursor(values["cursor"]) if "cursor" in values else None,
     )
     return parsed, "limit" not in values
+
+
+def idempotency_key(path: str, headers: MultiMapping[str], upload: Upload) -> IdempotencyKey | None:
+    """The request's Idempotency-Key, which counts for its path, with what the request holds.
+
+    Raises:
+        InvalidParameterError: It is empty, too long or not printable.
+    """
+    key = headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
+        raise InvalidParameterError(
+            f"Idempotency-Key must be 1 to {MAX_KEY} printable ASCII characters, such as a UUID."
+        )
+    fingerprint = hashlib.sha256(bytes([upload.save_locally]) + upload.data).digest()
+    return IdempotencyKey(f"{path} {key}", fingerprint)
+
+
+def prefers_async(headers: MultiMapping[str]) -> bool:
+    """Whether the client asks for `Prefer: respond-async` (RFC 7240)."""
+    return "respond-async" in _preferences(headers)
+
+
+def preferred_wait(headers: MultiMapping[str]) -> int:
+    """The seconds of `Prefer: wait=N` (RFC 7240), `MAX_WAIT` at most; 0 where it asks for none."""
+    seconds = _preferences(headers).get("wait", "")
+    return min(int(seconds[:9]), MAX_WAIT) if seconds.isascii() and seconds.isdigit() else 0
+
+
+def _preferences(headers: MultiMapping[str]) -> dict[str, str]:
+    """Preferences by name; a preference that can't be read is left out, as the RFC says."""
+    found: dict[str, str] = {}
+    for preference in ",".join(headers.getall("Prefer", [])).split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    return found
 
 
 def cursor(place: Cursor) -> str:

@@ -1,6 +1,7 @@
 """The replies: results and errors, each in its one envelope."""
 
 import math
+from typing import Final
 
 import orjson
 from aiohttp import hdrs, web
@@ -8,7 +9,8 @@ from aiohttp import hdrs, web
 from server.errors import BY_CODE, ServerError
 from server.prediction import Prediction, Status
 
-JSON = "application/json"
+JSON: Final = "application/json"
+PREFERENCE_APPLIED: Final = "Preference-Applied"
 
 
 def json_reply(
@@ -25,9 +27,17 @@ def done(sentence: str) -> web.Response:
     return json_reply({"status": Status.SUCCESS, "response": sentence})
 
 
-def result(prediction: Prediction) -> web.Response:
-    """A recorded prediction as a reader gets it: 200, whatever became of it."""
-    return web.Response(body=prediction.to_json(), content_type=JSON, charset="utf-8")
+def result(prediction: Prediction, *, waited: int = 0) -> web.Response:
+    """A recorded prediction as a reader gets it: 200, whatever became of it.
+
+    Args:
+        prediction: The record.
+        waited: Seconds that were waited for its end, as `Prefer` asked.
+    """
+    headers = {PREFERENCE_APPLIED: f"wait={waited}"} if waited else None
+    return web.Response(
+        body=prediction.to_json(), headers=headers, content_type=JSON, charset="utf-8"
+    )
 
 
 def answer(prediction: Prediction) -> web.Response:
@@ -38,14 +48,23 @@ def answer(prediction: Prediction) -> web.Response:
     return failure(error, request_id=prediction.request_id)
 
 
-def accepted(prediction: Prediction, location: str) -> web.Response:
-    """The receipt of an accepted prediction, whose result will stand at `location`."""
+def accepted(prediction: Prediction, location: str, *, preferred: bool) -> web.Response:
+    """The receipt of an accepted prediction.
+
+    Args:
+        prediction: The record.
+        location: Where its result will stand.
+        preferred: It was asked for by `Prefer: respond-async`, which is answered by a 202.
+    """
     receipt = {
         "request_id": prediction.request_id,
         "status": Status.SUCCESS,
         "response": "Async request got sent",
     }
-    return json_reply(receipt, headers={hdrs.LOCATION: location})
+    headers: dict[str, str] = {hdrs.LOCATION: location}
+    if not preferred:
+        return json_reply(receipt, headers=headers)
+    return json_reply(receipt, status=202, headers=headers | {PREFERENCE_APPLIED: "respond-async"})
 
 
 def failure(

@@ -1,11 +1,11 @@
 """The status report: what `GET /status` tells."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from server import __version__
-from server.batcher import Batcher
 from server.health import Health
+from server.inference import Inference
+from server.prediction import now
 from server.predictions import Predictions
 from server.runner.runner import Runner
 from server.store import Store
@@ -17,14 +17,15 @@ class StatusReport:
 
     health: Health
     predictions: Predictions
-    batcher: Batcher[Any, Any]  # Any: only its figures are read
+    inference: Inference
     runner: Runner
     store: Store
 
     async def collect(self) -> dict[str, object]:
         """The report, as JSON says it."""
-        model = self.predictions.model
+        model = self.inference.model
         counts = await self.store.counts()
+        oldest = await self.store.oldest_pending()
         return {
             "status": "Alive",
             "ready": self.health.ready,
@@ -36,10 +37,16 @@ class StatusReport:
                 "alive": self.runner.alive,
                 "restarts": self.runner.restarts,
             },
+            "rate": round(self.predictions.rate.per_second(), 3),
+            "pending": {
+                "count": self.predictions.pending,
+                "limit": self.predictions.max_pending,
+                "oldest_age": None if oldest is None else max(0, now() - oldest) / 1000,
+            },
             "queue": {
-                "waiting": self.batcher.waiting,
-                "running": self.batcher.running,
-                "limit": self.batcher.limits.queue,
+                "waiting": self.inference.batcher.waiting,
+                "running": self.inference.batcher.running,
+                "limit": self.inference.batcher.limits.queue,
             },
             "results": {"total": sum(counts.values())} | {str(key): n for key, n in counts.items()},
         }
