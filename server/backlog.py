@@ -59,8 +59,9 @@ class Backlog:
                 room = self._slots - len(self._tasks)
                 if room * 2 >= self._slots and not self._draining:  # few reads, of many at once
                     for prediction in await self._pending(last, room):
-                        self._start(group, prediction)
-                        last = prediction.seq
+                        if not self._draining:
+                            self._start(group, prediction)
+                            last = prediction.seq
                 await self._wake.wait()
 
     def _start(self, group: asyncio.TaskGroup, pending: Pending) -> None:

@@ -182,4 +182,4 @@ def _origin(name: str, arguments: list[str]) -> str:
     flag = f"--{name.replace('_', '-')}"
     given = any(argument.split("=")[0] == flag for argument in arguments)
     variable = f"{PREFIX}{name}".upper()
-    return flag if given else f"{flag} (from {variable}={os.environ.get(variable, '')})"
+    return flag if given else f"{flag} (from {variable}={os.environ.get(variable, '')!r})"

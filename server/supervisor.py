@@ -28,7 +28,8 @@ class Supervisor:
 
     async def close(self) -> None:
         """Cancel every loop, the last started first, and wait for its end."""
-        for task in reversed(self._tasks):
+        while self._tasks:  # one that ends may start another
+            task = self._tasks.pop()
             task.cancel()
             await asyncio.wait([task])
         if self.failed.done():

@@ -1,12 +1,13 @@
 """The database file: opening it, and refusing one that can't be used."""
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
-from server.store.schema import NewerSchemaError, migrate
+from server.store.schema import NewerSchemaError, check_owner, migrate
 
 CHECK_SECONDS: Final = 0.5
 """How long the start may look for corruption: all of a small file, the beginning of a large one."""
@@ -23,8 +24,8 @@ def open_checked(path: Path) -> apsw.Connection:
         StoreUnusableError: It is not, or can't be opened.
     """
     try:
+        _check_owner(path)
         connection = connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-        connection.transaction_mode = "IMMEDIATE"  # a deferred BEGIN fails when it turns to writing
         migrate(connection)
         damage = _quick_check(connection)
     except (apsw.NotADBError, apsw.CorruptError) as error:
@@ -35,13 +36,23 @@ def open_checked(path: Path) -> apsw.Connection:
             " start that one, or choose another --data-dir"
         ) from error
     except apsw.Error as error:
-        raise StoreUnusableError(f"{path} can't be opened: {error}") from error
+        raise StoreUnusableError(
+            f"{path} can't be opened ({error}): put it right, or choose another --data-dir"
+        ) from error
     if damage:
         raise StoreUnusableError(
             f"{path} is corrupt or not this server's database ({damage}):"
             " put a backup in its place, or choose another --data-dir"
         )
     return connection
+
+
+def _check_owner(path: Path) -> None:
+    """Look at a file before anything is written to it."""
+    if not path.exists():
+        return
+    with contextlib.closing(apsw.Connection(str(path))) as connection:
+        check_owner(connection)
 
 
 def connect(path: Path, flags: int) -> apsw.Connection:
@@ -75,4 +86,4 @@ def _quick_check(connection: apsw.Connection) -> str | None:
         return None
     finally:
         connection.set_progress_handler(None)
-    return None if found == [("ok",)] else str(found[0][0])
+    return None if found == [("ok",)] else str(found[0][0]).splitlines()[-1]

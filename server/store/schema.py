@@ -47,19 +47,25 @@ class NewerSchemaError(Exception):
     """The file was written by a newer server, whose schema this one does not know."""
 
 
-def migrate(connection: apsw.Connection) -> None:
-    """Bring the database to the newest schema, each migration in a transaction of its own.
+def check_owner(connection: apsw.Connection) -> None:
+    """See that the database is ours, and not from the future.
 
     Raises:
         NewerSchemaError: The file's schema is newer than this server.
-        apsw.NotADBError: The file is no SQLite database, or not ours.
+        apsw.NotADBError: The file is no SQLite database, or another program's.
     """
     version = connection.pragma("user_version")
     owner = connection.pragma("application_id")
-    if owner not in (0, APPLICATION_ID) or (version and owner != APPLICATION_ID):
-        raise apsw.NotADBError("another program's database")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
+    if owner != APPLICATION_ID and (owner or version or tables):
+        raise apsw.NotADBError("another program's")
     if version > len(MIGRATIONS):
         raise NewerSchemaError(f"schema {version}; this server knows up to {len(MIGRATIONS)}")
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring our database to the newest schema, each migration in a transaction of its own."""
+    version = connection.pragma("user_version")
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         with connection:
             connection.execute(script)

@@ -45,6 +45,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._broken: BaseException | None = None
+        self._closed = False
         self._thread = threading.Thread(target=self._main, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -55,7 +56,10 @@ class Writer:
 
         Raises:
             StorageFullError: No room on the disk; nothing was written.
+            RuntimeError: The writer is closed.
         """
+        if self._closed:
+            raise RuntimeError("the store is closed")
         call = _Call(work, self._loop.create_future())
         self._calls.put(call)
         answer: T = await asyncio.shield(call.done)
@@ -63,6 +67,7 @@ class Writer:
 
     async def close(self) -> None:
         """Finish what waits, then end the thread and close the connection."""
+        self._closed = True
         self._calls.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -83,10 +88,12 @@ class Writer:
             _fail(calls, self._broken)
             return
         try:
-            with self._connection:
-                for call in calls:
-                    self._perform(call)
+            self._connection.execute("BEGIN IMMEDIATE")
+            for call in calls:
+                self._perform(call)
+            self._connection.execute("COMMIT")
         except apsw.FullError:
+            self._roll_back()
             _fail(calls, StorageFullError("The server's disk is full. Try again later."))
         except Exception as error:  # noqa: BLE001 - the boundary of the thread: callers get it
             self._break(error)
@@ -94,13 +101,19 @@ class Writer:
 
     def _perform(self, call: _Call) -> None:
         """Run one call in a savepoint of its own."""
+        self._connection.execute("SAVEPOINT call")
         try:
-            with self._connection:
-                call.answer = call.work(self._connection)
+            call.answer = call.work(self._connection)
         except (apsw.FullError, apsw.IOError, apsw.CorruptError):
             raise  # SQLite may have rolled the whole group back: none of it is true any more
         except Exception as error:  # noqa: BLE001 - one caller's error must not become another's
+            self._connection.execute("ROLLBACK TO call")
             call.error = error
+        self._connection.execute("RELEASE call")
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:  # SQLite may have done it by itself
+            self._connection.execute("ROLLBACK")
 
     def _break(self, error: BaseException) -> None:
         """After a failed commit or fsync nobody knows what the disk holds: promise nothing more."""

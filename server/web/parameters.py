@@ -3,9 +3,9 @@
 import base64
 import binascii
 import hashlib
+import re
 import struct
-import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from multidict import MultiMapping
@@ -19,6 +19,9 @@ MAX_KEY: Final = 255
 MAX_WAIT: Final = 60
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off", ""})
+_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
+_LIMIT: Final = re.compile(r"[1-9][0-9]{0,3}")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR: Final = struct.Struct(">qq")
 
 
@@ -28,13 +31,12 @@ def request_id(text: str) -> str:
     Raises:
         MalformedIdError: It is no UUID.
     """
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise MalformedIdError(
-            "A request id is a UUID such as 123e4567-e89b-42d3-a456-426614174000;"
-            " /predict and /asyncPredict answer it."
-        ) from None
+    if _UUID.fullmatch(text):
+        return text.lower()
+    raise MalformedIdError(
+        "A request id is a UUID such as 123e4567-e89b-42d3-a456-426614174000;"
+        " /predict and /asyncPredict answer it."
+    )
 
 
 def boolean(name: str, text: str) -> bool:
@@ -113,8 +115,8 @@ def _cursor(text: str) -> Cursor:
 
 
 def _limit(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_LIMIT:
-        return int(text[:9])
+    if _LIMIT.fullmatch(text) and int(text) <= MAX_LIMIT:
+        return int(text)
     raise InvalidParameterError(f"limit must be a whole number from 1 to {MAX_LIMIT}.")
 
 
@@ -129,6 +131,6 @@ def _since(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return int(moment.timestamp() * 1000)
+        return (moment - _EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError):
         raise InvalidParameterError("since must be a time such as 2026-01-31T12:00:00Z.") from None
