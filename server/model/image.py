@@ -159,8 +159,8 @@ def decode(data: bytes, limits: ImageLimits, input_size: Size | None = None) -> 
         width, height = image.size  # of Pillow's own reading, which allocates the memory
         _check_size(name, (width, height), limits)
         if input_size and isinstance(image, _Jpeg):
-            lies = _orientation(image) >= 5
-            image.draft(None, input_size[::-1] if lies else input_size)
+            turned = _orientation(image) >= 5
+            image.draft(None, input_size[::-1] if turned else input_size)
         image.load()
         orientation = _orientation(image)
         upright = _upright(_to_rgb(image), orientation)
@@ -265,10 +265,11 @@ def _jpeg_size(data: bytes) -> Size:
 def _orientation(image: Image.Image) -> int:
     """1 to 8, as EXIF has it; 1, upright, when there is none or it is broken."""
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation)
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        known = value in _UPRIGHT
     except Exception:  # noqa: BLE001 - a broken note about the image is no broken image
         return 1
-    return value if value in _UPRIGHT else 1
+    return value if known else 1
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
@@ -287,7 +288,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     layer = image.convert("RGBA")
     flat = Image.new("RGB", layer.size, "white")
     flat.paste(layer, mask=layer)
-    flat.info = image.info
+    flat.info = layer.info
     return flat
 
 

@@ -59,6 +59,7 @@ def test_every_variant_of_a_photo_is_decoded_to_the_same_upright_rgb_image(name:
     assert decoded.image.mode == "RGB"
     assert (decoded.width, decoded.height) == decoded.image.size == upright().size
     assert difference(decoded.image, expected) < TOLERANCE
+    assert not decoded.image.has_transparency_data
 
 
 @pytest.mark.parametrize("turn", list(Image.Transpose))
@@ -285,10 +286,12 @@ def test_an_orientation_that_there_is_not_means_upright(value: int) -> None:
     assert (decoded.width, decoded.height) == (20, 10)
 
 
-def test_fill_bytes_between_the_segments_of_a_jpeg_are_skipped() -> None:
+@pytest.mark.parametrize("between", [b"\xff" * 99, b"\xff\0" + b"U" * 99], ids=["fill", "junk"])
+def test_what_stands_between_the_segments_of_a_jpeg_is_skipped(between: bytes) -> None:
     plain = variants()["grey.jpg"]
-    for filled in (plain[:2] + b"\xff" * 99 + plain[2:], plain[:2] + b"\0" * 99 + plain[2:]):
-        assert inspect(b"\xff\xd8\xff" + filled[2:], LIMITS) == ("JPEG", *upright().size)
+    loose = plain[:2] + between + plain[2:]
+    assert inspect(loose, LIMITS) == ("JPEG", *upright().size)
+    assert difference(decode(loose, LIMITS).image, upright().convert("L")) < TOLERANCE
 
 
 def test_a_resolution_that_is_no_number_does_not_fail_an_image() -> None:

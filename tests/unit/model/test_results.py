@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import tracemalloc
 from typing import Any
 
@@ -306,3 +308,16 @@ def test_masks_that_are_too_large_are_refused_before_they_fill_the_memory() -> N
 
 def test_a_file_name_that_is_no_text_does_not_spoil_the_answer() -> None:
     assert answer([], Frame("caf\udce9.jpg"))["image"] == "caf?.jpg"
+
+
+def test_what_an_author_imports_is_loaded_only_when_it_is_asked_for() -> None:
+    code = (
+        "import sys, server.model\n"
+        "assert not {'PIL', 'numpy', 'pydantic', 'onnxruntime'} & set(sys.modules)\n"
+        "from server.model import Box, Classification, Mask, Model, Point, Polygon\n"
+        "assert 'onnxruntime' not in sys.modules\n"
+        "try: server.model.Circle\n"
+        "except AttributeError: print('no circles')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "no circles\n"
