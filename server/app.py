@@ -14,8 +14,8 @@ from server.batcher import Batcher
 from server.health import Health, Phase
 from server.idempotency import Idempotency
 from server.inference import Inference
+from server.model.header import ImageLimits
 from server.model.hosted import ImageInput, Outcome
-from server.model.image import ImageLimits
 from server.predictions import Predictions
 from server.retention import Retention
 from server.runner.process import ProcessWorker

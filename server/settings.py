@@ -17,7 +17,7 @@ from pydantic_settings import (
 
 from server.batcher import BatchLimits
 from server.logs import LogFormat
-from server.model.image import ImageLimits
+from server.model.header import ImageLimits
 from server.retention import Keep
 
 PREFIX: Final = "SERVER_"

@@ -15,8 +15,8 @@ from typing import Any, Final, TextIO
 import orjson
 from PIL import Image
 
+from server.model.header import ImageLimits
 from server.model.hosted import HostedModel, ImageInput, Outcome
-from server.model.image import ImageLimits
 from server.model.loader import ModelSpecError
 
 BATCH: Final = 4

@@ -9,7 +9,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from server.errors import EmptyImageError, ModelFailedError, ServerError, UndecodableImageError
-from server.model.image import ImageLimits, Size, decode
+from server.model.header import ImageLimits, Size
+from server.model.image import decode
 from server.model.loader import load_class
 from server.model.results import Frame, ResultError, encode, explain
 

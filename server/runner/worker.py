@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.logs import LogFormat
+from server.model.header import ImageLimits
 from server.model.hosted import HostedModel, ImageInput, ModelInfo, Outcome
-from server.model.image import ImageLimits
 from server.model.loader import ModelSpecError
 
 

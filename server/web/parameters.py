@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import re
 import struct
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,7 +20,7 @@ MAX_KEY: Final = 255
 MAX_WAIT: Final = 60
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off", ""})
-_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
+_UUID: Final = re.compile(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _LIMIT: Final = re.compile(r"[1-9][0-9]{0,3}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR: Final = struct.Struct(">qq")
@@ -32,7 +33,7 @@ def request_id(text: str) -> str:
         MalformedIdError: It is no UUID.
     """
     if _UUID.fullmatch(text):
-        return text.lower()
+        return str(uuid.UUID(text))
     raise MalformedIdError(
         "A request id is a UUID such as 123e4567-e89b-42d3-a456-426614174000;"
         " /predict and /asyncPredict answer it."

@@ -15,7 +15,7 @@ from server.errors import (
     TooManyBytesError,
     UnsupportedMediaTypeError,
 )
-from server.model.image import ImageLimits, inspect
+from server.model.header import ImageLimits, inspect
 from server.store import Upload
 from server.web import form, parameters
 

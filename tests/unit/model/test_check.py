@@ -9,7 +9,7 @@ import pytest
 
 from server.model import check as checking
 from server.model.check import check
-from server.model.image import ImageLimits
+from server.model.header import ImageLimits
 from tests.photos import photo
 
 CAT, ROCKET = photo("chelsea.png"), photo("rocket.jpg")

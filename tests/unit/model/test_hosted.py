@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from server.errors import TooManyBytesError
+from server.model.header import ImageLimits
 from server.model.hosted import HostedModel, ImageInput, ModelInfo, Outcome
-from server.model.image import ImageLimits
 from server.model.loader import ModelSpecError
 from server.model.results import Box, Classification
 from tests.photos import upright, variants

@@ -16,7 +16,8 @@ from server.errors import (
     UndecodableImageError,
     UnsupportedImageError,
 )
-from server.model.image import ImageLimits, decode, inspect
+from server.model.header import ImageLimits, inspect
+from server.model.image import decode
 from tests.photos import STORED_AS, photo, upright, variants
 
 LIMITS = ImageLimits()
