@@ -1,0 +1,32 @@
+"""The documents: what they say of the code is true."""
+
+import re
+from pathlib import Path
+
+from server.prediction import TRANSITIONS
+from server.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_drawn_states_are_those_of_the_table() -> None:
+    edges = [
+        *(f"[*] --> {status}" for status, following in TRANSITIONS.items() if following),
+        *(f"{status} --> {one}" for status, after in TRANSITIONS.items() for one in sorted(after)),
+        *(f"{status} --> [*]" for status in sorted(TRANSITIONS) if not TRANSITIONS[status]),
+    ]
+    drawn = "\n".join(["stateDiagram-v2", *(f"    {edge}" for edge in edges)])
+    assert f"```mermaid\n{drawn}\n```" in (ROOT / "docs/states.md").read_text()
+
+
+def test_the_readme_shows_the_example_model_as_it_is() -> None:
+    model = (ROOT / "examples/day_or_night.py").read_text()
+    assert len(model.splitlines()) <= 15
+    assert f"```python\n{model}```" in (ROOT / "README.md").read_text()
+
+
+def test_every_flag_that_a_document_names_exists() -> None:
+    known = {f"--{name.replace('_', '-')}" for name in Settings.model_fields} | {"--help"}
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        named = set(re.findall(r"(?<=[`\s\"])--[a-z-]+", document.read_text())) - {"--data-binary"}
+        assert named <= known, document
