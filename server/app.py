@@ -17,7 +17,7 @@ from server.inference import Inference
 from server.model.header import ImageLimits
 from server.model.hosted import ImageInput, Outcome
 from server.predictions import Predictions
-from server.retention import Retention
+from server.retention import Keep, Retention
 from server.runner.process import ProcessWorker
 from server.runner.runner import Runner
 from server.runner.thread import ThreadWorker
@@ -86,7 +86,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
     )
     await predictions.begin()
     retention = Retention(
-        store, settings.keep_results, idempotency.retention_ms, saved_images.delete
+        store, Keep.parse(settings.keep_results), idempotency.retention_ms, saved_images.delete
     )
     app[keys.HEALTH].obstacle = runner.obstacle
     app[keys.PREDICTIONS] = predictions

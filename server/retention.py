@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,7 @@ from server.prediction import now
 from server.store import Limits, Store
 
 PAUSE_SECONDS: Final = 60.0
+UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 AT_ONCE: Final = 500
 """Results deleted in one transaction: what waits for the writer meanwhile waits a moment."""
 
@@ -19,8 +21,24 @@ AT_ONCE: Final = 500
 class Keep:
     """What is kept: results up to an age in seconds, and so many of them; None: without end."""
 
-    seconds: float | None = None
+    seconds: int | None = None
     count: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Keep":
+        """What `30d`, `100000`, `30d,100000` or `all` says.
+
+        Raises:
+            ValueError: It says none of these.
+        """
+        limits: dict[str, int] = {}
+        for part in text.split(",") if text != "all" else ():
+            match = re.fullmatch(r"\s*([1-9][0-9]{0,8})([smhd]?)\s*", part, re.ASCII)
+            name = "seconds" if match and match[2] else "count"
+            if not match or name in limits:
+                raise ValueError("write an age such as 30d or 12h, a count, or both: 30d,100000")
+            limits[name] = int(match[1]) * UNITS.get(match[2], 1)
+        return cls(**limits)
 
 
 class Retention:

@@ -1,12 +1,11 @@
 """Every setting of the server: its flag, its environment variable, its default and its bounds."""
 
 import os
-import re
 from argparse import HelpFormatter
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BeforeValidator, ByteSize, Field, ValidationError, field_validator
+from pydantic import AfterValidator, ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -23,23 +22,13 @@ from server.retention import Keep
 PREFIX: Final = "SERVER_"
 ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
 Runner = Literal["process", "thread"]
-UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 MIB: Final = 2**20
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-def _keep(value: object) -> object:
-    """`30d`, `100000` or `30d,100000` as what is kept."""
-    if not isinstance(value, str):
-        return value
-    limits: dict[str, int] = {}
-    for text in value.split(","):
-        match = re.fullmatch(r"\s*([1-9][0-9]{0,11})([smhd]?)\s*", text)
-        name = "count" if match and not match[2] else "seconds"
-        if not match or name in limits:
-            raise ValueError("write an age such as 30d or 12h, a count, or both: 30d,100000")
-        limits[name] = int(match[1]) * UNITS.get(match[2], 1)
-    return Keep(**limits)
+def _check_keep(text: str) -> str:
+    Keep.parse(text)
+    return text
 
 
 class BadSettingError(Exception):
@@ -120,8 +109,8 @@ class Settings(BaseSettings):
         description=f"accepted formats, comma-separated, of {', '.join(get_args(ImageFormat))}",
     )
     max_pixels: int = Field(100_000_000, ge=1, description="most pixels of an image; then 413")
-    keep_results: Annotated[Keep, NoDecode, BeforeValidator(_keep)] = Field(
-        Keep(), description="results kept: an age such as 30d or 12h, a count, or both: 30d,100000"
+    keep_results: Annotated[str, AfterValidator(_check_keep)] = Field(
+        "all", description="an age such as 30d or 12h, a count, or both, as in 30d,100000"
     )
     keep_keys: float = Field(
         86_400, ge=0, allow_inf_nan=False, description="seconds an Idempotency-Key is remembered"
@@ -166,7 +155,9 @@ def load(arguments: list[str]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise BadSettingError(f"{_origin(name, arguments)}: {first['msg'].lower()}") from None
+        raise BadSettingError(
+            f"{_origin(name, arguments)}: {first['msg'].lower().removeprefix('value error, ')}"
+        ) from None
     except SettingsError as error:
         raise BadSettingError(str(error).removeprefix("error parsing CLI: ")) from None
 

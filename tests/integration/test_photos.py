@@ -1,5 +1,6 @@
 """Photos in all formats and modes: each is answered, upright."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import aiohttp
@@ -44,10 +45,12 @@ async def _answers(url: str) -> dict[str, dict[str, Any]]:
 
 def _difference(answer: dict[str, Any], expected: dict[str, Any], *, grey: bool) -> float:
     """The largest difference between the colours of the same quarter."""
-    pairs = zip(answer["colours"].values(), expected["colours"].values(), strict=True)
+    pairs: Iterable[tuple[list[float], list[float]]] = zip(
+        answer["colours"].values(), expected["colours"].values(), strict=True
+    )
     if grey:
-        return max(abs(_luminance(one) - _luminance(other)) for one, other in pairs)
-    return max(abs(a - b) for one, other in pairs for a, b in zip(one, other, strict=True))
+        pairs = (([_luminance(one)], [_luminance(other)]) for one, other in pairs)
+    return float(max(abs(a - b) for one, two in pairs for a, b in zip(one, two, strict=True)))
 
 
 def _luminance(colour: list[float]) -> float:

@@ -1,3 +1,4 @@
+import time
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -52,11 +53,9 @@ def test_a_prediction_can_not_be_changed_in_place() -> None:
 
 
 def test_pending_becomes_success_or_fail_and_nothing_comes_after_those() -> None:
-    assert TRANSITIONS == {
-        Status.PENDING: {Status.SUCCESS, Status.FAIL},
-        Status.SUCCESS: set(),
-        Status.FAIL: set(),
-    }
+    following = {Status.PENDING: {Status.SUCCESS, Status.FAIL}}
+    following |= {Status.SUCCESS: set(), Status.FAIL: set()}
+    assert following == TRANSITIONS
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -136,6 +135,14 @@ def test_a_timestamp_names_its_second_in_utc(moment: datetime) -> None:
     text = timestamp((moment.replace(tzinfo=UTC) - epoch) // timedelta(milliseconds=1))
     assert text.endswith("Z")
     assert datetime.fromisoformat(text) == moment.replace(microsecond=0, tzinfo=UTC)
+
+
+def test_a_timestamp_is_in_utc_wherever_the_server_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as context:
+        context.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        assert timestamp(NOON) == "2026-01-31T12:00:00Z"
+    time.tzset()
 
 
 def every_error() -> list[type[ServerError]]:

@@ -62,7 +62,12 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     )
     connection.pragma("foreign_keys", 1)
     commits: list[None] = []
-    connection.set_commit_hook(lambda: bool(commits.append(None)))  # False: let it commit
+
+    def count() -> bool:
+        commits.append(None)
+        return False  # let it commit
+
+    connection.set_commit_hook(count)
     broken: list[BaseException] = []
     writer = Writer(connection, broken.append)
     yield Running(writer, connection, commits, broken)
@@ -194,7 +199,7 @@ async def test_a_disk_that_fails_inside_a_call_ends_the_writer(
 async def test_closing_finishes_what_waits(tmp_path: Path) -> None:
     connection = apsw.Connection(str(tmp_path / "things.db"))
     connection.execute("CREATE TABLE things (name PRIMARY KEY, data)")
-    writer = Writer(connection, [].append)
+    writer = Writer(connection, print)
     calls = [asyncio.create_task(writer.run(insert(f"{number}"))) for number in range(MAX_GROUP)]
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
@@ -205,7 +210,7 @@ async def test_closing_finishes_what_waits(tmp_path: Path) -> None:
 
 
 async def test_a_call_that_comes_after_the_close_is_refused(tmp_path: Path) -> None:
-    writer = Writer(apsw.Connection(str(tmp_path / "things.db")), [].append)
+    writer = Writer(apsw.Connection(str(tmp_path / "things.db")), print)
     await writer.close()
     async with asyncio.timeout(10):
         with pytest.raises(RuntimeError, match="closed"):
