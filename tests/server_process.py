@@ -67,6 +67,13 @@ class ServerProcess:
         found = [thread / "children" for thread in task.iterdir()]
         return [int(pid) for file in found for pid in file.read_text().split()]
 
+    def resident(self) -> int:
+        """Bytes of memory that the server itself holds, without its workers."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        kilobytes = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert kilobytes
+        return int(kilobytes[1]) * 1024
+
     _ended = False
 
     def _find(self, pattern: str) -> re.Match[str] | None:
