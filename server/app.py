@@ -82,7 +82,13 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
     )
     app[keys.PREDICTIONS] = predictions
     app[keys.STATUS] = StatusReport(app[keys.HEALTH], predictions, batcher, runner, store)
-    app[keys.UPLOADS] = UploadReader(settings.max_body_bytes, settings.body_timeout, limits)
+    app[keys.UPLOADS] = UploadReader(
+        settings.max_body_bytes,
+        settings.body_timeout,
+        limits,
+        min_rate=settings.min_body_rate,
+        budget=settings.max_uploads_bytes,
+    )
     supervisor.start("model loading", _load(app, runner, predictions), ends=True)
     supervisor.start("batcher", batcher.run())
     yield
