@@ -64,7 +64,7 @@ async def _storage(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _service(app: web.Application) -> AsyncIterator[None]:
-    settings, supervisor, store = app[SETTINGS], app[SUPERVISOR], app[STORE]
+    settings, supervisor = app[SETTINGS], app[SUPERVISOR]
     limits = settings.image_limits()
     runner = Runner(partial(_make_worker, settings, limits), settings.workers)
     batcher: Batcher[ImageInput, Outcome] = Batcher(
@@ -72,7 +72,30 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         settings.workers,
         settings.batch_limits(),
     )
-    inference = Inference(batcher, settings.workers, store.count_attempt)
+    inference = Inference(batcher, settings.workers, app[STORE].count_attempt)
+    predictions, retention = _make_predictions(settings, app[STORE], inference)
+    await predictions.begin()
+    app[keys.HEALTH].obstacle = runner.obstacle
+    app[keys.PREDICTIONS] = predictions
+    app[keys.STATUS] = StatusReport(app[keys.HEALTH], predictions, inference, runner, app[STORE])
+    app[keys.UPLOADS] = UploadReader(
+        settings.max_body_bytes,
+        settings.body_timeout,
+        limits,
+        min_rate=settings.min_body_rate,
+        budget=settings.max_uploads_bytes,
+    )
+    supervisor.start("model loading", _load(app, runner, inference), ends=True)
+    supervisor.start("batcher", batcher.run())
+    supervisor.start("retention", retention.run())
+    yield
+    await supervisor.close()
+    await asyncio.to_thread(runner.shutdown, cancel_futures=True)
+
+
+def _make_predictions(
+    settings: Settings, store: Store, inference: Inference
+) -> tuple[Predictions, Retention]:
     saved_images = SavedImages(settings.data_dir / "images")
     idempotency = Idempotency(store, settings.keep_keys)
     predictions = Predictions(
@@ -84,20 +107,8 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         max_pending=settings.max_pending,
         slots=2 * settings.workers * settings.max_batch_size,
     )
-    await predictions.begin()
-    retention = Retention(
-        store, Keep.parse(settings.keep_results), idempotency.retention_ms, saved_images.delete
-    )
-    app[keys.HEALTH].obstacle = runner.obstacle
-    app[keys.PREDICTIONS] = predictions
-    app[keys.STATUS] = StatusReport(app[keys.HEALTH], predictions, inference, runner, store)
-    app[keys.UPLOADS] = UploadReader(settings.max_body_bytes, settings.body_timeout, limits)
-    supervisor.start("model loading", _load(app, runner, inference), ends=True)
-    supervisor.start("batcher", batcher.run())
-    supervisor.start("retention", retention.run())
-    yield
-    await supervisor.close()
-    await asyncio.to_thread(runner.shutdown, cancel_futures=True)
+    keep = Keep.parse(settings.keep_results)
+    return predictions, Retention(store, keep, idempotency.retention_ms, saved_images.delete)
 
 
 async def _load(app: web.Application, runner: Runner, inference: Inference) -> None:

@@ -68,6 +68,12 @@ class SlowBodyError(ServerError):
     code, status = "body_timeout", 408
 
 
+class SlowHeadError(ServerError):
+    """The head of the request did not arrive in time."""
+
+    code, status = "header_timeout", 408
+
+
 class TooManyBytesError(ServerError):
     """The body is larger than the server takes."""
 
@@ -116,6 +122,12 @@ class QueueFullError(ServerError):
     code, status = "queue_full", 429
 
 
+class TooManyUploadsError(ServerError):
+    """More bytes are being uploaded at once than the server takes."""
+
+    code, status = "too_many_uploads", 429
+
+
 class ModelFailedError(ServerError):
     """The model raised, or answered what is not a result."""
 
@@ -132,6 +144,12 @@ class NotReadyError(ServerError):
     """The server is starting or draining."""
 
     code, status = "not_ready", 503
+
+
+class TooManyConnectionsError(ServerError):
+    """More connections are open than the server keeps."""
+
+    code, status = "too_many_connections", 503
 
 
 class StorageFullError(ServerError):

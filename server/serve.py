@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import resource
 import signal
-from typing import Final
+import socket
+from contextlib import closing
+from typing import Final, cast
 
 from aiohttp import web
 
@@ -14,19 +17,23 @@ from server.runner.worker import ModelLoadError
 from server.settings import Settings
 from server.store.database import StoreUnusableError
 from server.store.lock import DataDirInUseError
-from server.web import keys
+from server.web import connection, keys
 from server.web.access_log import AccessLog
+from server.web.connection import Connections
 
 log = logging.getLogger("server")
 
-KEEPALIVE_SECONDS: Final = 75
-"""How long an idle connection is kept: longer than a proxy's usual 60 s."""
-
-READ_BUFFER: Final = 2**20
-"""Bytes read ahead of a handler: a photo in one piece."""
+READ_BUFFER: Final = 2**19
+"""Bytes read ahead of a handler: a photo in one piece. A client can pin twice as much."""
 
 WRITE_SECONDS: Final = 5
 """How long replies that are being written may take when everything else is done."""
+
+UNSENT_BYTES: Final = 2**17
+"""Bytes of an answer that the kernel takes over before they can be sent."""
+
+OTHER_FILES: Final = 256
+"""Open files beside the connections: the database, the pipes to the workers, images."""
 
 
 class CannotStartError(Exception):
@@ -41,42 +48,99 @@ async def serve(settings: Settings) -> None:
         Exception: An inner loop died; it is logged.
     """
     app = create_app(settings)
+    app.middlewares.insert(0, connection.mark)
+    app.on_response_prepare.append(connection.close_after)
     runner = web.AppRunner(
         app,
         access_log=logging.getLogger("server.access"),
         access_log_class=AccessLog,
+        auto_decompress=False,  # nothing compressed is taken
         handler_cancellation=True,
-        keepalive_timeout=KEEPALIVE_SECONDS,
+        keepalive_timeout=settings.keepalive_timeout,
+        lingering_time=connection.LINGER_SECONDS,
         read_bufsize=READ_BUFFER,
         shutdown_timeout=WRITE_SECONDS,
     )
     stop = _stop_signal()
     try:
-        site = await _listen(runner, settings)
-        banner.show(settings, runner.addresses[0])
-        await asyncio.wait([stop, app[SUPERVISOR].failed], return_when=asyncio.FIRST_COMPLETED)
-        _raise_failure(app, settings)
-        await _drain(app, site, settings.shutdown_grace)
+        await _start(runner, settings)
+        with closing(await _listen(app, runner, settings)) as listener:
+            banner.show(settings, listener.sockets[0].getsockname())
+            await asyncio.wait([stop, app[SUPERVISOR].failed], return_when=asyncio.FIRST_COMPLETED)
+            _raise_failure(app, settings)
+            await _drain(app, listener, settings.shutdown_grace)
     finally:
         await runner.cleanup()
     log.info("stopped")
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> web.TCPSite:
+async def _start(runner: web.AppRunner, settings: Settings) -> None:
     try:
         await runner.setup()
     except (DataDirInUseError, StoreUnusableError) as error:
         raise CannotStartError(str(error)) from error
     except OSError as error:
         raise CannotStartError(f"--data-dir {settings.data_dir}: {error.strerror}") from error
-    site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+
+
+async def _listen(
+    app: web.Application, runner: web.AppRunner, settings: Settings
+) -> asyncio.Server:
+    """Take connections, each under guard."""
+    connections = Connections(
+        cast(web.Server, runner.server),  # it is there, the runner being set up
+        most=_affordable(settings.max_connections),
+        header_timeout=settings.header_timeout,
+        write_timeout=settings.write_timeout,
+    )
+    app[SUPERVISOR].start("connections", connections.watch())
     try:
-        await site.start()
+        listener = await asyncio.get_running_loop().create_server(
+            connections.guard, settings.host, settings.port, backlog=1024
+        )
     except OSError as error:
         raise CannotStartError(
             f"can't listen on --host {settings.host} --port {settings.port}: {error.strerror}"
         ) from error
-    return site
+    _limit_unread(listener, settings.write_timeout)
+    return listener
+
+
+def _limit_unread(listener: asyncio.Server, seconds: float) -> None:
+    """Bound what the kernel holds for a client that does not read, and how long (on Linux).
+
+    Connections inherit it. That little is held lets the guard see a slow client's progress;
+    the time is for what the guard does not see, and longer, as it ends without a word.
+    """
+    options = {"TCP_NOTSENT_LOWAT": UNSENT_BYTES, "TCP_USER_TIMEOUT": round(seconds * 2000)}
+    for name, value in options.items():
+        if hasattr(socket, name):
+            for each in listener.sockets:
+                each.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _affordable(connections: int) -> int:
+    """As many connections, at most, as this process may have open files for beside its others.
+
+    The limit of open files is raised as far as that takes and the system lets it.
+    """
+    needed = connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        return connections
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed == needed:
+        return connections
+    affordable = max(1, allowed - OTHER_FILES)
+    log.warning(
+        "this system lets a process open %d files: connections are limited to %d, not to the %d"
+        " of --max-connections",
+        allowed,
+        affordable,
+        connections,
+    )
+    return affordable
 
 
 def _raise_failure(app: web.Application, settings: Settings) -> None:
@@ -90,11 +154,11 @@ def _raise_failure(app: web.Application, settings: Settings) -> None:
         raise CannotStartError(f"--model {settings.model} can't be loaded: {error}") from error
 
 
-async def _drain(app: web.Application, site: web.TCPSite, grace: float) -> None:
+async def _drain(app: web.Application, listener: asyncio.Server, grace: float) -> None:
     """Take nothing new; finish what runs, within the grace time. What waits stays Pending."""
     health = app[keys.HEALTH]
     health.phase = Phase.DRAINING
-    await site.stop()
+    listener.close()
     log.info("stopping: finishing what is running, within %g s", grace)
     try:
         async with asyncio.timeout(grace):

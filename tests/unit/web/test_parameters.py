@@ -87,6 +87,7 @@ def test_a_limit_within_bounds_is_taken(limit: int) -> None:
 @example("")
 @example("+5")
 @example("\u0663")
+@example("1\u0663")
 @example("1e2")
 def test_another_limit_is_refused(text: str) -> None:
     assert refusal(limit=text) == "limit must be a whole number from 1 to 1000."
@@ -104,6 +105,7 @@ def test_an_unknown_status_is_refused_with_the_known_ones(text: str) -> None:
 
 
 @given(st.integers(0, 253_000_000_000_000), st.sampled_from([-11.5, 0, 2, 14]))
+@example(1001, 0)  # as a float of seconds, it would be less than a whole number
 def test_since_is_exact_to_the_millisecond_in_any_zone(milliseconds: int, hours: float) -> None:
     moment = EPOCH + timedelta(milliseconds=milliseconds)
     zone = timedelta(hours=hours)
