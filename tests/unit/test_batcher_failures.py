@@ -1,5 +1,7 @@
 import asyncio
-from collections.abc import Coroutine
+import gc
+import weakref
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -74,6 +76,24 @@ async def test_a_batch_goes_on_when_one_of_its_askers_left(workers: Workers) -> 
         await workers.end()
         assert workers.names == ["ab"]
         assert await answers(asked) == [asyncio.CancelledError, "answer to b"]
+
+
+async def test_an_item_is_forgotten_once_it_is_answered_and_its_asker_has_left() -> None:
+    async def run(items: Sequence[Item]) -> list[str]:
+        return ["answer"] * len(items)
+
+    batcher = Served(run, 1, limits(queue_timeout=3600))
+    task = asyncio.create_task(batcher.run())
+    item = Item("an image of many bytes")
+    known = weakref.ref(item)
+    await batcher.submit(item, 1)
+    later = ask(batcher, "b")
+    await later
+    del item, later
+    gc.collect()
+    assert known() is None
+    task.cancel()
+    await asyncio.wait([task])
 
 
 # Failures

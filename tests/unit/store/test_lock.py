@@ -52,9 +52,26 @@ def test_the_lock_is_free_once_its_holder_was_killed(tmp_path: Path) -> None:
         DataDirLock(tmp_path).release()
 
 
+def test_a_holder_that_was_killed_is_noticed_once(tmp_path: Path) -> None:
+    with another_process_that_holds(tmp_path) as holder:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(timeout=10)
+    lock = DataDirLock(tmp_path)
+    assert lock.left_by_a_crash
+    lock.release()
+    lock = DataDirLock(tmp_path)
+    assert not lock.left_by_a_crash
+    lock.release()
+
+
+def test_a_new_folder_was_left_by_no_one(tmp_path: Path) -> None:
+    lock = DataDirLock(tmp_path)
+    assert not lock.left_by_a_crash
+    lock.release()
+
+
 def test_a_released_lock_can_be_taken_again_and_names_its_new_holder(tmp_path: Path) -> None:
     (tmp_path / "server.lock").write_text("a long line that another program left here")
-    DataDirLock(tmp_path).release()
     lock = DataDirLock(tmp_path)
     with pytest.raises(DataDirInUseError, match=f"process {os.getpid()}\\)"):
         DataDirLock(tmp_path)

@@ -86,6 +86,9 @@ async def test_what_was_added_is_found_again_after_kill_minus_nine(tmp_path: Pat
     async with opened(tmp_path) as store:
         kept = Prediction("kept", Status.PENDING, 5)
         assert await store.accepted("kept") == (kept, Upload(b"pixels", "cat.jpg"), 0)
+        assert [each.seq for each in await store.pending(0, 9)] == [store.suspects_end]
+    async with opened(tmp_path) as store:
+        assert store.suspects_end == 0  # the one before this ended well
 
 
 async def test_closing_leaves_one_whole_file_and_no_connection(tmp_path: Path) -> None:

@@ -62,12 +62,14 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, size: int) -> Non
     assert "not this server's database" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("pragma", ["user_version = 0", "user_version = 1", "application_id = 7"])
+@pytest.mark.parametrize(
+    "script", ["CREATE TABLE theirs (x)", "PRAGMA user_version = 1", "PRAGMA application_id = 7"]
+)
 def test_another_programs_database_is_refused_and_left_as_it_was(
-    tmp_path: Path, pragma: str
+    tmp_path: Path, script: str
 ) -> None:
     with another_program(tmp_path) as connection:
-        connection.execute(f"CREATE TABLE theirs (x); PRAGMA {pragma}")
+        connection.execute(script)
     before = (tmp_path / "predictions.db").read_bytes()
     assert "not this server's database" in refusal(tmp_path)
     assert (tmp_path / "predictions.db").read_bytes() == before
