@@ -1,5 +1,6 @@
 """The database file: opening it, and refusing one that can't be used."""
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,7 @@ def open_checked(path: Path) -> apsw.Connection:
         connection = connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         connection.transaction_mode = "IMMEDIATE"  # a deferred BEGIN fails when it turns to writing
         migrate(connection)
+        _empty_log(connection)
         damage = _quick_check(connection)
     except (apsw.NotADBError, apsw.CorruptError) as error:
         damage = str(error)
@@ -63,6 +65,16 @@ def fetch(
 ) -> list[Any]:
     """All rows of a statement; each column has the type that the schema gives it."""
     return connection.execute(statement, values).fetchall()
+
+
+def _empty_log(connection: apsw.Connection) -> None:
+    """Move what the log holds into the database.
+
+    After an fsync that failed, part of the log may be readable but never reach the disk: what is
+    written behind it would be lost in a power cut.
+    """
+    with contextlib.suppress(apsw.BusyError, apsw.FullError):
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
 def _quick_check(connection: apsw.Connection) -> str | None:

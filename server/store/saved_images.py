@@ -41,7 +41,8 @@ class SavedImages:
         except OSError as error:
             await self.delete(request_id)
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise StorageFullError("The server's disk is full. Try again later.") from error
+                sentence = "The server's disk is full. Try again later."
+                raise StorageFullError(sentence, retry_after=30) from error
             raise
 
     async def delete(self, request_id: str) -> None:
