@@ -157,6 +157,15 @@ class StorageFullError(ServerError):
 
     code, status = "storage_full", 503
 
+    def __init__(
+        self,
+        sentence: str = "The server's disk is full: it keeps what it has, but accepts nothing new."
+        " Try again later.",
+        *,
+        retry_after: float | None = 30,
+    ) -> None:
+        super().__init__(sentence, retry_after=retry_after)
+
 
 class QueueTimeoutError(ServerError):
     """No worker was free in time."""

@@ -1,18 +1,21 @@
 """Inference: a prediction's way from its image to the model's answer, attempt by attempt."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final
 
 from server.batcher import Answer, Batcher
-from server.errors import PredictTimeoutError, ServerError, WorkerLostError
+from server.errors import PredictTimeoutError, ServerError, StorageFullError, WorkerLostError
 from server.model.hosted import ImageInput, ModelInfo, Outcome
 from server.prediction import Prediction, Timings
 from server.store import Accepted, Upload
 
 MAX_ATTEMPTS: Final = 3
 """How often an image may take its worker down before it is given up."""
+
+STORAGE_RETRY_SECONDS: Final = 1.0
+"""How often what has to be recorded is tried again on a full disk."""
 
 
 class Inference:
@@ -71,7 +74,10 @@ class Inference:
         """
         prediction, upload, attempts = accepted
         item = ImageInput(upload.data, upload.name)
-        count = partial(self._count_attempt, prediction.request_id)
+
+        async def count(change: int) -> int:
+            return await self._count(prediction.request_id, change)
+
         if not suspect and not attempts:
             try:
                 answer = await self.batcher.submit_background(item)
@@ -99,10 +105,21 @@ class Inference:
             except (WorkerLostError, PredictTimeoutError) as lost:
                 error = lost
             except asyncio.CancelledError:  # the server stops: that is not the image's fault
-                await asyncio.shield(count(-1))
+                with contextlib.suppress(StorageFullError):
+                    await asyncio.shield(count(-1))
                 raise
         sentence = f"{error.sentence} That was attempt {attempts}: it is given up."
         return prediction.failed(error.code, sentence, self._label())
+
+    async def _count(self, request_id: str, change: int) -> int:
+        """Count an attempt; on a full disk it waits for room, since nothing runs uncounted."""
+        while True:
+            try:
+                return await self._count_attempt(request_id, change)
+            except StorageFullError:
+                if change < 0:
+                    raise
+                await asyncio.sleep(STORAGE_RETRY_SECONDS)
 
     def _finished(self, prediction: Prediction, answer: Answer[Outcome]) -> Prediction:
         outcome = answer.value

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import Final
 
 import orjson
@@ -9,7 +10,7 @@ import orjson
 from server.backlog import Backlog
 from server.errors import BY_CODE, NotFoundError, QueueFullError, ServerError, StorageFullError
 from server.idempotency import Idempotency
-from server.inference import Inference
+from server.inference import STORAGE_RETRY_SECONDS, Inference
 from server.prediction import Prediction, Status, accepted
 from server.rate import Rate
 from server.store import IdempotencyKey, Page, Pending, Query, Store, Upload
@@ -18,8 +19,6 @@ from server.store.space import FreeSpace
 from server.waiters import Waiters
 
 log = logging.getLogger(__name__)
-
-STORAGE_RETRY_SECONDS: Final = 1.0
 
 
 class Predictions:
@@ -161,8 +160,7 @@ class Predictions:
         finished = await self._inference.answer(accepted(), upload)
         if finished.error and (error := BY_CODE[finished.error]).status < 500:
             raise error(orjson.loads(finished.response))
-        # a client that leaves now does not undo what the model did
-        await asyncio.shield(self._record(finished, upload, key))
+        await _to_its_end(self._record(finished, upload, key))
         return finished
 
     async def _record(
@@ -170,7 +168,11 @@ class Predictions:
     ) -> None:
         """Record a blocking predict's end."""
         await self._save(prediction, upload)
-        await self._store.add(prediction, key=key)
+        try:
+            await self._store.add(prediction, key=key)
+        except BaseException:
+            await self._saved_images.delete(prediction.request_id)
+            raise
         self.rate.mark()
 
     async def _submit(self, upload: Upload, key: IdempotencyKey | None) -> Prediction:
@@ -178,8 +180,7 @@ class Predictions:
         self.require_pending_room()
         self.pending += 1  # reserved before the first await
         prediction = accepted()
-        # a client that leaves now does not undo the acceptance
-        await asyncio.shield(self._accept(prediction, upload, key))
+        await _to_its_end(self._accept(prediction, upload, key))
         return prediction
 
     async def _accept(
@@ -234,6 +235,19 @@ class Predictions:
         if prediction := await self._store.get(request_id):
             return prediction
         raise _unknown(request_id)
+
+
+async def _to_its_end(recording: Coroutine[None, None, None]) -> None:
+    """Await what a client that leaves does not undo.
+
+    Its key is in use until then: another request under it must find what this one recorded.
+    """
+    task = asyncio.create_task(recording, name="record")
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _unknown(request_id: str) -> NotFoundError:

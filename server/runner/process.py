@@ -15,7 +15,9 @@ from server.model.hosted import ImageInput, ModelInfo, Outcome
 from server.runner.worker import ModelLoadError, WorkerConfig
 
 END_SECONDS: Final = 2.0
-"""How long an idle process may take to end before it is killed."""
+"""How long a process whose pipe has ended may take to end too before it is killed."""
+
+MEANWHILE: Final = {"load": "loaded the model", "answer": "held this image"}
 
 
 class ProcessWorker:
@@ -30,6 +32,7 @@ class ProcessWorker:
         self._config = config
         self._environment = environment
         self._images = 0
+        self._killed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
 
@@ -52,7 +55,12 @@ class ProcessWorker:
                 env=os.environ | self._environment,
             )
         self._pipe = Connection(ours.detach())
-        answer = self._ask(self._config, self._config.load_timeout, "load")
+        if self._killed:
+            self._process.kill()
+        try:
+            answer = self._ask(self._config, self._config.load_timeout, "load")
+        except (WorkerLostError, PredictTimeoutError) as error:
+            raise ModelLoadError(error.sentence) from error
         if isinstance(answer, ModelInfo):
             return answer
         raise ModelLoadError(*answer)
@@ -68,14 +76,11 @@ class ProcessWorker:
         if self._pipe:
             self._pipe.close()
         if self._process:
-            try:
-                self._process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            self._end(self._process)
 
     def kill(self) -> None:
-        """End the process now."""
+        """End the process now, or as soon as it is started."""
+        self._killed = True
         if self._process:
             self._process.kill()
 
@@ -89,10 +94,19 @@ class ProcessWorker:
         except BlockingIOError:
             pass  # it stopped in the middle of a message
         except (EOFError, OSError) as error:
-            self._process.kill()
-            raise WorkerLostError(_epitaph(self._process.wait())) from error
+            how = _epitaph(self._end(self._process))
+            raise WorkerLostError(f"{how} while it {MEANWHILE[doing]}.") from error
         self._process.kill()
         raise PredictTimeoutError(f"The model did not {doing} within {timeout:g} s.")
+
+    @staticmethod
+    def _end(process: "subprocess.Popen[bytes]") -> int:
+        """Wait for the end of a process whose pipe has ended; its exit code."""
+        try:
+            return process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
 
 
 def _set_timeout(pipe: socket.socket, seconds: float) -> None:
@@ -104,4 +118,4 @@ def _set_timeout(pipe: socket.socket, seconds: float) -> None:
 
 def _epitaph(returncode: int) -> str:
     how = f"by signal {-returncode}" if returncode < 0 else f"with exit code {returncode}"
-    return f"The worker process ended {how} while it held this image."
+    return f"The worker process ended {how}"

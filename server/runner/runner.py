@@ -1,5 +1,6 @@
 """The runner: an executor whose every thread owns a worker, and replaces it when it is lost."""
 
+import contextlib
 import logging
 import queue
 import threading
@@ -9,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from server.errors import PredictTimeoutError, WorkerLostError
 from server.model.hosted import ModelInfo
-from server.runner.worker import ModelLoadError, Worker
+from server.runner.worker import Worker
 
 T = TypeVar("T")
 
@@ -112,9 +113,11 @@ class _Lane:
         while not self._closing.wait(BACKOFF_SECONDS[min(self.losses, len(BACKOFF_SECONDS) - 1)]):
             self._worker = self._make_worker()
             self.restarts += 1
+            if self._closing.is_set():
+                self._worker.kill()  # `close` may have met the one before it
             try:
                 self._worker.load()
-            except (ModelLoadError, *LOST) as error:
+            except Exception as error:  # noqa: BLE001 - such as a machine that can't fork just now
                 self._lose(error)
                 self._worker.close()
             else:
@@ -171,8 +174,16 @@ class Runner(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers: once idle, or at once with `cancel_futures`."""
+        if cancel_futures:
+            self._cancel_waiting()
         for lane in self._lanes:
             lane.close(kill=cancel_futures)
         if wait:
             for lane in self._lanes:
                 lane.join()
+
+    def _cancel_waiting(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if call := self._calls.get_nowait():
+                    call.answer.cancel()

@@ -9,7 +9,7 @@ from typing import Any
 
 from server.errors import PredictTimeoutError, WorkerLostError
 from server.model.hosted import HostedModel, ImageInput, ModelInfo, Outcome
-from server.runner.worker import WorkerConfig, load_hosted
+from server.runner.worker import ModelLoadError, WorkerConfig, load_hosted
 
 
 class ThreadWorker:
@@ -23,6 +23,7 @@ class ThreadWorker:
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
         self._images = 0
+        self._killed = False
         self._hosted = HostedModel(config.model, config.limits)
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
             queue.SimpleQueue()
@@ -38,9 +39,12 @@ class ThreadWorker:
 
     def load(self) -> ModelInfo:
         """Load the model."""
-        info: ModelInfo = self._ask(
-            lambda: load_hosted(self._hosted), self._config.load_timeout, "load"
-        )
+        try:
+            info: ModelInfo = self._ask(
+                lambda: load_hosted(self._hosted), self._config.load_timeout, "load"
+            )
+        except (WorkerLostError, PredictTimeoutError) as error:
+            raise ModelLoadError(error.sentence) from error
         return info
 
     def run(self, inputs: Sequence[ImageInput]) -> list[Outcome]:
@@ -57,25 +61,31 @@ class ThreadWorker:
 
     def kill(self) -> None:
         """Wait no longer for what the thread is doing."""
-        _settle(self._asked, error=WorkerLostError("The server stopped while it held this image."))
+        self._killed = True
+        self._give_up()
 
     def _ask(self, function: Callable[[], Any], timeout: float, doing: str) -> Any:
         self._asked = Future()
+        if self._killed:
+            self._give_up()
         self._calls.put((function, self._asked))
         try:
             return self._asked.result(timeout)
         except TimeoutError:
-            if self._asked.done():
-                raise  # the model's own
             raise PredictTimeoutError(f"The model did not {doing} within {timeout:g} s.") from None
+
+    def _give_up(self) -> None:
+        _settle(self._asked, error=WorkerLostError("The server stopped its worker."))
 
     def _main(self) -> None:
         while call := self._calls.get():
             function, answer = call
             try:
                 _settle(answer, value=function())
-            except BaseException as error:  # noqa: BLE001 - the boundary of the thread
+            except Exception as error:  # noqa: BLE001 - the boundary of the thread
                 _settle(answer, error=error)
+            except BaseException as error:  # noqa: BLE001 - sys.exit() would end a process
+                _settle(answer, error=WorkerLostError(f"The model raised {error!r}."))
 
 
 def _settle(answer: Future[Any], value: object = None, error: BaseException | None = None) -> None:

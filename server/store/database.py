@@ -27,6 +27,7 @@ def open_checked(path: Path) -> apsw.Connection:
         _check_owner(path)
         connection = connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         migrate(connection)
+        _empty_log(connection)
         damage = _quick_check(connection)
     except (apsw.NotADBError, apsw.CorruptError) as error:
         damage = str(error)
@@ -74,6 +75,16 @@ def fetch(
 ) -> list[Any]:
     """All rows of a statement; each column has the type that the schema gives it."""
     return connection.execute(statement, values).fetchall()
+
+
+def _empty_log(connection: apsw.Connection) -> None:
+    """Move what the log holds into the database.
+
+    After an fsync that failed, part of the log may be readable but never reach the disk: what is
+    written behind it would be lost in a power cut.
+    """
+    with contextlib.suppress(apsw.BusyError, apsw.FullError):
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
 def _quick_check(connection: apsw.Connection) -> str | None:

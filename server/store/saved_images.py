@@ -41,7 +41,7 @@ class SavedImages:
         except OSError as error:
             await self.delete(request_id)
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise StorageFullError("The server's disk is full. Try again later.") from error
+                raise StorageFullError from error
             raise
 
     async def delete(self, request_id: str) -> None:

@@ -27,8 +27,4 @@ class FreeSpace:
         """
         disk = os.statvfs(self.folder)
         if disk.f_bavail * disk.f_frsize < self.minimum:
-            raise StorageFullError(
-                "The server's disk is full: it keeps what it has, but accepts nothing new."
-                " Try again later.",
-                retry_after=30,
-            )
+            raise StorageFullError

@@ -1,6 +1,7 @@
 """The one writer of the database: a thread whose waiting callers share a commit."""
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import apsw
 from server.errors import StorageFullError
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 MAX_GROUP: Final = 256
 """Most calls that share a commit: bounds how long the first of them waits for the last."""
@@ -88,16 +91,24 @@ class Writer:
             _fail(calls, self._broken)
             return
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            for call in calls:
-                self._perform(call)
-            self._connection.execute("COMMIT")
+            self._transact(calls)
         except apsw.FullError:
-            self._roll_back()
-            _fail(calls, StorageFullError("The server's disk is full. Try again later."))
+            _fail(calls, StorageFullError())
         except Exception as error:  # noqa: BLE001 - the boundary of the thread: callers get it
             self._break(error)
             _fail(calls, error)
+
+    def _transact(self, calls: list[_Call]) -> None:
+        """Run calls in one transaction."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")  # a deferred one may fail when it writes
+            for call in calls:
+                self._perform(call)
+            self._connection.execute("COMMIT")
+        except Exception:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
 
     def _perform(self, call: _Call) -> None:
         """Run one call in a savepoint of its own."""
@@ -111,14 +122,11 @@ class Writer:
             call.error = error
         self._connection.execute("RELEASE call")
 
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:  # SQLite may have done it by itself
-            self._connection.execute("ROLLBACK")
-
     def _break(self, error: BaseException) -> None:
         """After a failed commit or fsync nobody knows what the disk holds: promise nothing more."""
         if not self._broken:
             self._broken = error
+            log.error("the database can't be written any more, so the server stops: %s", error)
             self._loop.call_soon_threadsafe(self._on_broken, error)
 
 
