@@ -74,8 +74,11 @@ class ThreadWorker:
             function, answer = call
             try:
                 _settle(answer, value=function())
-            except BaseException as error:  # noqa: BLE001 - the boundary of the thread
+            except Exception as error:  # noqa: BLE001 - the boundary of the thread
                 _settle(answer, error=error)
+            except BaseException as error:  # noqa: BLE001 - sys.exit(): in a process, its end
+                sentence = f"The model raised {type(error).__name__} while it held this image."
+                _settle(answer, error=WorkerLostError(sentence))
 
 
 def _settle(answer: Future[Any], value: object = None, error: BaseException | None = None) -> None:

@@ -3,13 +3,14 @@
 from aiohttp import web
 
 from server.web import handlers
+from server.web.upload import leave_unasked
 
 ROUTES = (
     web.get("/status", handlers.status),
     web.get("/livez", handlers.livez),
     web.get("/readyz", handlers.readyz),
-    web.post("/predict", handlers.predict),
-    web.post("/asyncPredict", handlers.async_predict),
+    web.post("/predict", handlers.predict, expect_handler=leave_unasked),
+    web.post("/asyncPredict", handlers.async_predict, expect_handler=leave_unasked),
     web.get("/predictResults", handlers.list_results),
     web.get("/predictResults/{request_id}", handlers.get_result),
     web.delete("/delete/{request_id}", handlers.delete),

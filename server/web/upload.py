@@ -75,6 +75,7 @@ class UploadReader:
 
     async def _body(self, request: web.Request) -> bytes:
         self._check_size(request.content_length or 0)
+        await _ask_for_body(request)
         chunks: list[bytes] = []
         size = 0
         try:
@@ -95,6 +96,20 @@ class UploadReader:
                 f"The body is larger than {self.max_bytes:,} bytes, the most this server takes."
                 " Send a smaller image."
             )
+
+
+async def leave_unasked(_: web.Request) -> None:
+    """What a route does at `Expect: 100-continue`: nothing, until its body is read.
+
+    So the body of a request that is refused by its head alone is never sent.
+    """
+
+
+async def _ask_for_body(request: web.Request) -> None:
+    """Answer `Expect: 100-continue`."""
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the reply proper has not begun
 
 
 def _from_form(parts: Sequence[form.Part]) -> Upload:
