@@ -29,6 +29,7 @@ from server.store.space import FreeSpace
 from server.store.sqlite import SQLiteStore
 from server.supervisor import Supervisor
 from server.web import keys, middleware
+from server.web.pace import Pace
 from server.web.routes import ROUTES
 from server.web.status import StatusReport
 from server.web.upload import UploadReader
@@ -45,6 +46,7 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[middleware.identify, middleware.errors])
     app[SETTINGS] = settings
     app[keys.HEALTH] = Health()
+    app[keys.PACE] = Pace()
     app.on_response_prepare.append(middleware.echo_request_id)
     app.add_routes(ROUTES)
     app.cleanup_ctx.extend([_supervision, _storage, _service])

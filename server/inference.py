@@ -37,6 +37,7 @@ class Inference:
         self.model: ModelInfo | None = None
         self._count_attempt = count_attempt
         self._suspects = asyncio.Semaphore(workers)
+        self._accused = asyncio.Lock()
 
     async def answer(self, prediction: Prediction, upload: Upload) -> Prediction:
         """Finish a prediction that its client waits for.
@@ -85,7 +86,9 @@ class Inference:
                 attempts = await count(1)
             else:
                 return self._finished(prediction, answer)
-        async with self._suspects:
+        # one that was running when a server ended is never run beside another such one: else the
+        # innocent neighbour of a deadly image would be counted out with it
+        async with self._accused if suspect and attempts else self._suspects:
             return await self._alone(prediction, item, attempts, count)
 
     async def _alone(

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Final
 
 import orjson
@@ -57,9 +58,15 @@ class Predictions:
         self.rate: Final = Rate()
 
     async def begin(self) -> None:
-        """Learn what was Pending before the start: it will be run like the rest."""
+        """Learn what was Pending before the start, and tidy up after a server that was killed."""
         counts = await self._store.counts()
         self.pending = counts[Status.PENDING]
+        for request_id in await self._saved_images.doubtful():
+            found = await self._store.get(request_id)
+            if found and found.status is not Status.PENDING:
+                await self._saved_images.trust(request_id)
+            else:  # one that is Pending saves its image again when it is run
+                await self._saved_images.delete(request_id)
 
     async def predict(self, upload: Upload, key: IdempotencyKey | None = None) -> Prediction:
         """Run the model on an image and record its answer: a Success or a Fail.
@@ -110,24 +117,25 @@ class Predictions:
         Raises:
             NotFoundError: There is none.
         """
+        await self._saved_images.delete(request_id)  # first: no kill leaves it without its record
         status = await self._store.delete(request_id)
         if status is None:
             raise _unknown(request_id)
         if status is Status.PENDING:
             self.pending -= 1
             self.backlog.cancel(request_id)
+            await self._saved_images.delete(request_id)
         self._waiters.tell(request_id)
-        await self._saved_images.delete(request_id)
 
     async def delete_all(self) -> int:
         """Delete every prediction; how many there were."""
         running = self.backlog.running_ids()  # those accepted from now on are nobody's to cancel
+        await self._saved_images.delete_all()
         deleted, pending = await self._store.delete_all()
         self.pending -= pending
         for request_id in running:
             self.backlog.cancel(request_id)
             self._waiters.tell(request_id)
-        await self._saved_images.delete_all()
         return deleted
 
     async def drain(self) -> None:
@@ -167,12 +175,8 @@ class Predictions:
         self, prediction: Prediction, upload: Upload, key: IdempotencyKey | None
     ) -> None:
         """Record a blocking predict's end."""
-        await self._save(prediction, upload)
-        try:
+        async with self._saved(prediction, upload):
             await self._store.add(prediction, key=key)
-        except BaseException:
-            await self._saved_images.delete(prediction.request_id)
-            raise
         self.rate.mark()
 
     async def _submit(self, upload: Upload, key: IdempotencyKey | None) -> Prediction:
@@ -216,8 +220,8 @@ class Predictions:
 
     async def _try_to_finish(self, prediction: Prediction, upload: Upload) -> bool:
         try:
-            await self._save(prediction, upload)
-            recorded = await self._store.finish(prediction)
+            async with self._saved(prediction, upload):
+                recorded = await self._store.finish(prediction)
         except StorageFullError:
             return False
         if recorded:
@@ -227,9 +231,21 @@ class Predictions:
             await self._saved_images.delete(prediction.request_id)
         return True
 
-    async def _save(self, prediction: Prediction, upload: Upload) -> None:
-        if upload.save_locally:
-            await self._saved_images.save(prediction.request_id, upload.name, upload.data)
+    @asynccontextmanager
+    async def _saved(self, prediction: Prediction, upload: Upload) -> AsyncIterator[None]:
+        """Save the image, if asked: in doubt until the result is committed, in this context."""
+        if not upload.save_locally:
+            yield
+            return
+        images, request_id = self._saved_images, prediction.request_id
+        await images.doubt(request_id)
+        try:
+            await images.save(request_id, upload.name, upload.data)
+            yield
+        except Exception:  # not a cancellation, after which the commit may be done: `begin` sees
+            await images.delete(request_id)
+            raise
+        await images.trust(request_id)
 
     async def _get(self, request_id: str) -> Prediction:
         if prediction := await self._store.get(request_id):

@@ -1,6 +1,10 @@
 """Models for the tests: tiny, and some of them ill-behaved."""
 
+import ctypes
+import math
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -68,3 +72,44 @@ class Broken:
 
     def predict(self, images):
         return []
+
+
+class Unruly(Obedient):
+    """Does more of what the colour of an image's first pixel says, and counts what it was given.
+
+    Each image's colour is written to the file `begun` of `MODEL_FOLDER` before anything else.
+    """
+
+    def load(self):
+        super().load()
+        self.hoard = []
+
+    def predict(self, images):
+        results = super().predict(images)
+        if any(image.getpixel((0, 0)) == MISCOUNT for image in images):
+            results.append(results[0])
+        return results
+
+    def _obey(self, colour):
+        with (self.folder / "begun").open("a") as file:
+            file.write(f"{colour}\n")
+        if colour == SEGFAULT:
+            ctypes.string_at(0)
+        if colour == KILL:  # only where the parent is the server: not in its threads
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(3600)
+        if colour == QUIT:
+            sys.exit("I quit")
+        if colour == NAN:
+            return {"label": "odd", "confidence": math.nan}
+        if colour == NOT_JSON:
+            return {"annotations": [], "found": {1, 2}}
+        if colour == HUGE:
+            return {"annotations": [], "text": "x" * 200_000_000}
+        if colour == LEAK:
+            self.hoard.append(b"x" * 4_000_000)
+        return super()._obey(colour)
+
+
+SEGFAULT, KILL, QUIT, LEAK = (0, 255, 255), (255, 0, 255), (128, 0, 0), (0, 128, 0)
+NAN, NOT_JSON, HUGE, MISCOUNT = (0, 0, 128), (128, 128, 0), (0, 128, 128), (128, 0, 128)

@@ -159,17 +159,19 @@ class HostedModel:
         predict_ms = _ms_since(start)
         if complaint := _miscounted(results, len(batch)):
             failure = ModelFailedError(complaint)
-            return [_failed(failure, each.decode_ms, predict_ms) for each in batch]
+            if len(batch) > 1:
+                return self._predict_one_by_one(batch, failure)
+            return [_failed(failure, batch[0].decode_ms, predict_ms)]
         return [
             _answer(result, each, predict_ms, f"result {number} of {len(batch)}")
             for number, (result, each) in enumerate(zip(results, batch, strict=True), start=1)
         ]
 
     def _predict_one_by_one(self, batch: Sequence[_Ready], error: Exception) -> list[Outcome]:
-        """Finds who is guilty of what a whole batch raised; each guilty one logs its traceback."""
+        """Finds who is guilty of a whole batch's failure; each that raises logs its traceback."""
         outcomes = [outcome for each in batch for outcome in self._predict([each])]
         if all(each.error is None for each in outcomes):
-            logger.warning("predict raised on a batch, not on its images alone", exc_info=error)
+            logger.warning("predict failed on a batch, not on its images alone", exc_info=error)
         return outcomes
 
 

@@ -1,6 +1,7 @@
 """The images that clients asked to keep: `{folder}/{request_id}/{name}`."""
 
 import asyncio
+import contextlib
 import errno
 import re
 import shutil
@@ -13,6 +14,7 @@ import aiofiles.os
 from server.errors import StorageFullError
 
 MAX_NAME: Final = 100
+IN_DOUBT: Final = ".in-doubt"
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -44,9 +46,24 @@ class SavedImages:
                 raise StorageFullError from error
             raise
 
+    async def doubt(self, request_id: str) -> None:
+        """Note that what is saved for a request is nobody's, unless its result is recorded."""
+        await aiofiles.os.makedirs(self._folder / f"{request_id}{IN_DOUBT}", exist_ok=True)
+
+    async def trust(self, request_id: str) -> None:
+        """Take that note back."""
+        with contextlib.suppress(FileNotFoundError):
+            await aiofiles.os.rmdir(self._folder / f"{request_id}{IN_DOUBT}")
+
+    async def doubtful(self) -> list[str]:
+        """The requests in doubt: the server ended while it recorded them."""
+        found = await asyncio.to_thread(lambda: list(self._folder.glob(f"*{IN_DOUBT}")))
+        return [path.name.removesuffix(IN_DOUBT) for path in found]
+
     async def delete(self, request_id: str) -> None:
         """Delete what was saved for a request, if anything was."""
         await asyncio.to_thread(shutil.rmtree, self._folder / request_id, ignore_errors=True)
+        await self.trust(request_id)
 
     async def delete_all(self) -> None:
         """Delete every saved image."""

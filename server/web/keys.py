@@ -6,10 +6,12 @@ from aiohttp import web
 
 from server.health import Health
 from server.predictions import Predictions
+from server.web.pace import Pace
 from server.web.status import StatusReport
 from server.web.upload import UploadReader
 
 HEALTH: Final = web.AppKey("health", Health)
+PACE: Final = web.AppKey("pace", Pace)
 PREDICTIONS: Final = web.AppKey("predictions", Predictions)
 STATUS: Final = web.AppKey("status", StatusReport)
 UPLOADS: Final = web.AppKey("uploads", UploadReader)

@@ -12,11 +12,12 @@ from server.errors import (
     MalformedRequestError,
     MethodNotAllowedError,
     NotFoundError,
+    QueueFullError,
     ServerError,
     TooManyBytesError,
 )
 from server.web import replies
-from server.web.keys import HEALTH
+from server.web.keys import HEALTH, PACE
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every exception into a reply in the one envelope; nothing else does."""
     try:
         return await handler(request)
+    except QueueFullError as error:
+        await request.app[PACE].turn()
+        return replies.failure(error)
     except ServerError as error:
         return replies.failure(error)
     except web.HTTPException as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -38,4 +39,28 @@ async def finished(http: aiohttp.ClientSession, request_id: str) -> dict[str, An
                 result: dict[str, Any] = await reply.json()
             if result["status"] != "Pending":
                 return result
+            await asyncio.sleep(0.01)
+
+
+async def at_once(works: Sequence[Callable[[], Awaitable[None]]], clients: int) -> None:
+    """Do all of the works in their order, so many at a time; the first that fails ends it."""
+    left = iter(works)
+
+    async def client() -> None:
+        for work in left:
+            await work()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(client())
+
+
+async def queued(http: aiohttp.ClientSession, *, running: int, waiting: int) -> None:
+    """Ask for the status until so many images are with the workers, and so many wait."""
+    async with asyncio.timeout(60):
+        while True:
+            async with http.get("/status") as reply:
+                queue = (await reply.json())["queue"]
+            if (queue["running"], queue["waiting"]) == (running, waiting):
+                return
             await asyncio.sleep(0.01)

@@ -216,8 +216,8 @@ def test_the_end_of_the_process_is_no_failure_of_the_model(error: BaseException)
         (None, "The model's predict returned a NoneType; return a list, one result for each"),
         ({"label": "cat"}, "The model's predict returned a dict; return a list"),
         (np.zeros(2), "The model's predict returned a ndarray; return a list"),
-        ([], "The model's predict returned 0 results, but the batch has 2; return one for each"),
-        ([[], [], []], "The model's predict returned 3 results, but the batch has 2"),
+        ([], "The model's predict returned 0 results, but the batch has 1; return one for each"),
+        ([[], [], []], "The model's predict returned 3 results, but the batch has 1"),
     ],
 )
 def test_not_one_result_for_each_image_is_a_model_error(answer: Any, sentence: str) -> None:

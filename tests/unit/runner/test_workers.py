@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from server.errors import PredictTimeoutError, WorkerLostError
+from server.model.header import ImageLimits
 from server.model.hosted import ImageInput, ModelInfo
-from server.model.image import ImageLimits
 from server.runner import process
 from server.runner.process import ProcessWorker
 from server.runner.thread import ThreadWorker
