@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import apsw
 import pytest
@@ -20,57 +19,15 @@ from tests.integration.conftest import Start
 from tests.integration.requests import picture
 from tests.models import FINE, WAIT
 from tests.server_process import ServerProcess
+from tests.unit.web.test_upload import IN_TIME, Client
 
 MODEL = ("--model", "tests/models.py:Obedient", "--workers", "1")
 SHORT = (
     *("--header-timeout", "0.4", "--keepalive-timeout", "2", "--body-timeout", "0.9"),
     *("--max-body-bytes", "2000000", "--max-uploads-bytes", "3000000"),
 )
-IN_TIME = 10.0
-"""Seconds in which everything here must have happened."""
-
 IMAGE = picture(FINE)
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-class Reply(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: Any
-
-
-class Client:
-    """A connection that sends what a test says, when it says so."""
-
-    def __init__(self, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
-        self.reader, self.writer = streams
-        self.began = time.monotonic()
-
-    def send(self, data: bytes) -> None:
-        self.writer.write(data)
-
-    def post(self, length: int, *headers: str, kind: str = "image/png") -> None:
-        """Begin a predict whose body is still to be sent."""
-        lines = ["POST /predict HTTP/1.1", "Host: x", f"Content-Type: {kind}", *headers]
-        self.send("\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode())
-
-    async def reply(self) -> Reply:
-        async with asyncio.timeout(IN_TIME):
-            head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
-            status, *lines = head.rstrip().split("\r\n")
-            headers = dict(line.split(": ", 1) for line in lines)
-            body = await self.reader.readexactly(int(headers.get("Content-Length", "0")))
-        return Reply(int(status.split()[1]), headers, json.loads(body) if body else None)
-
-    async def until_closed(self) -> bytes:
-        """What still comes until the server closes the connection."""
-        async with asyncio.timeout(IN_TIME):
-            return await self.reader.read()
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
 
 Connect = Callable[[ServerProcess], Awaitable[Client]]
 
@@ -99,7 +56,7 @@ async def connect() -> AsyncIterator[Connect]:
 
     yield connect_one
     for client in clients:
-        client.writer.transport.abort()
+        await client.close()
 
 
 async def test_a_silent_connection_is_closed_without_a_word(
@@ -110,37 +67,28 @@ async def test_a_silent_connection_is_closed_without_a_word(
     assert 0.3 < client.seconds < 1.7
 
 
-async def test_a_head_that_stops_is_answered_408_and_its_connection_closed(
-    short: ServerProcess, connect: Connect
+@pytest.mark.parametrize("trickles", [False, True])
+async def test_a_head_that_is_not_there_in_time_is_answered_408_and_its_connection_closed(
+    short: ServerProcess, connect: Connect, trickles: bool
 ) -> None:
     client = await connect(short)
-    client.send(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-")
-    reply = await client.reply()
+    client.send(GET[:1])
+    reply = asyncio.create_task(client.reply())
+    for byte in GET[1:-1] if trickles else b"":
+        client.send(bytes([byte]))
+        await asyncio.wait([reply], timeout=0.05)
+        if reply.done():
+            break
+    status, headers, body = await reply
 
-    assert reply.status == 408
-    assert reply.headers["Connection"] == "close"
-    assert reply.body == {
+    assert (status, headers["Connection"]) == (408, "close")
+    assert body == {
         "status": "Fail",
         "response": "The head of the request did not arrive within 0.4 s.",
         "error": "header_timeout",
     }
-    assert await client.until_closed() == b""
     assert 0.3 < client.seconds < 1.7
-
-
-async def test_a_head_that_trickles_in_gains_no_time(
-    short: ServerProcess, connect: Connect
-) -> None:
-    client = await connect(short)
-    reply = asyncio.create_task(client.reply())
-    for byte in GET[:-1]:
-        client.send(bytes([byte]))
-        await asyncio.wait([reply], timeout=0.03)
-        if reply.done():
-            break
-    assert reply.done()
-    assert reply.result().status == 408
-    assert client.seconds < 1.7
+    assert trickles or await client.until_closed() == b""
 
 
 async def test_a_second_head_that_stops_closes_its_connection(
@@ -175,7 +123,7 @@ async def test_a_body_that_is_not_there_in_time_is_answered_408(
     short: ServerProcess, connect: Connect, trickles: bool
 ) -> None:
     client = await connect(short)
-    client.post(1000)
+    client.post("Content-Length: 1000")
     while trickles and client.seconds < 0.8:
         client.send(b"x")
         await asyncio.sleep(0.05)
@@ -209,11 +157,11 @@ async def test_uploads_over_the_budget_get_429_while_others_succeed(
     short: ServerProcess, connect: Connect
 ) -> None:
     large, greedy, small = [await connect(short) for _ in range(3)]
-    large.post(1_900_000, "Expect: 100-continue")
+    large.post("Content-Length: 1900000", "Expect: 100-continue")
     assert (await large.reply()).status == 100
-    greedy.post(1_900_000)
+    greedy.post("Content-Length: 1900000")
     refusal = await greedy.reply()
-    small.post(len(IMAGE))
+    small.post(f"Content-Length: {len(IMAGE)}")
     small.send(IMAGE)
 
     assert (refusal.status, refusal.body["error"]) == (429, "too_many_uploads")
@@ -227,7 +175,7 @@ async def test_what_would_be_refused_is_not_continued(
     short: ServerProcess, connect: Connect
 ) -> None:
     client = await connect(short)
-    client.post(2_000_001, "Expect: 100-continue")
+    client.post("Content-Length: 2000001", "Expect: 100-continue")
     reply = await client.reply()
 
     assert (reply.status, reply.body["error"]) == (413, "too_many_bytes")
@@ -266,7 +214,7 @@ async def test_connections_over_the_cap_get_a_whole_503_and_the_others_stay(
     kept[0].send(GET)
     assert (await kept[0].reply()).status == 200
 
-    kept.pop().writer.close()
+    await kept.pop().close()
     async with asyncio.timeout(IN_TIME):
         while True:
             late = await connect(server)
@@ -288,8 +236,11 @@ async def test_a_client_that_does_not_read_is_cut_off_and_frees_everything(
     await client.reply()
     sockets = _sockets(server)
 
-    greedy = [_silent_reader(server, room=4096) for _ in range(5)]
-    _wait_until_reset(greedy)
+    for greedy in [_silent_reader(server, room=4096) for _ in range(5)]:
+        poll = select.poll()
+        poll.register(greedy, 0)  # tells only that the server has cut the connection
+        assert await asyncio.to_thread(poll.poll, IN_TIME * 1000)
+        greedy.close()
     async with asyncio.timeout(IN_TIME):
         while _sockets(server) > sockets:
             await asyncio.sleep(0.01)
@@ -328,7 +279,7 @@ async def test_replies_close_their_connections_while_the_server_drains(
     idle.send(GET)
     assert "Connection" not in (await idle.reply()).headers
     image = picture(WAIT)
-    busy.post(len(image), "Expect: 100-continue")
+    busy.post(f"Content-Length: {len(image)}", "Expect: 100-continue")
     assert (await busy.reply()).status == 100
     busy.send(image)
     server.process.send_signal(signal.SIGTERM)
@@ -339,8 +290,7 @@ async def test_replies_close_their_connections_while_the_server_drains(
     assert await idle.until_closed() == b""
     (tmp_path / "go").touch()
     answer = await busy.reply()
-    assert answer.status == 200
-    assert answer.headers["Connection"] == "close"
+    assert (answer.status, answer.headers["Connection"]) == (200, "close")
     assert await asyncio.to_thread(server.wait) == 0
 
 
@@ -373,13 +323,3 @@ def _silent_reader(server: ServerProcess, room: int) -> socket.socket:
     client.connect((url.host, url.port))
     client.sendall(b"GET /predictResults HTTP/1.1\r\nHost: x\r\n\r\n")
     return client
-
-
-def _wait_until_reset(clients: list[socket.socket]) -> None:
-    """Wait until the server has cut the connections, reading nothing."""
-    until = time.monotonic() + IN_TIME
-    for client in clients:
-        poll = select.poll()
-        poll.register(client, 0)  # errors and hang-ups only
-        assert poll.poll(max(0, until - time.monotonic()) * 1000), "the connection is still open"
-        client.close()
