@@ -57,7 +57,7 @@ class Backlog:
             while True:
                 self._wake.clear()
                 room = self._slots - len(self._tasks)
-                if room * 2 >= self._slots and not self._draining:  # few reads, of many at once
+                if room * 2 >= self._slots:  # few reads, of many at once
                     for prediction in await self._pending(last, room):
                         if not self._draining:
                             self._start(group, prediction)

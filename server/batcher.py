@@ -192,6 +192,7 @@ class Batcher(Generic[ItemT, AnswerT]):
             finally:
                 self.running -= len(batch)
             self._measure((time.perf_counter() - began) / len(batch))
+            del batch  # an idle loop must not hold the last images
 
     async def _take(self) -> list[_Entry[ItemT, AnswerT]]:
         """The next batch."""
@@ -250,11 +251,10 @@ class Batcher(Generic[ItemT, AnswerT]):
     async def _answer(self, batch: Sequence[_Entry[ItemT, AnswerT]], began: float) -> None:
         try:
             values = await self._run([entry.item for entry in batch])
-        except Exception as error:  # noqa: BLE001 - the boundary: those who wait get it
-            await self._recover(batch, began, error)
-        else:
             for entry, value in zip(batch, values, strict=True):
                 entry.succeed(Answer(value, (began - entry.since) * 1000))
+        except Exception as error:  # noqa: BLE001 - the boundary: those who wait get it
+            await self._recover(batch, began, error)
 
     async def _recover(
         self, batch: Sequence[_Entry[ItemT, AnswerT]], began: float, error: Exception

@@ -84,11 +84,11 @@ class Settings(BaseSettings):
     max_body_bytes: ByteSize = Field(
         ByteSize(32 * MIB), ge=1, description="largest request body; then 413"
     )
-    max_connections: int = Field(2000, ge=1, description="open connections; more are closed")
+    max_connections: int = Field(2000, ge=1, description="open connections; then 503")
     min_free_disk: ByteSize = Field(
         ByteSize(256 * MIB), ge=0, description="free disk below which nothing is accepted; then 503"
     )
-    header_timeout: Seconds = Field(15, description="seconds for a request's head; then closed")
+    header_timeout: Seconds = Field(15, description="seconds for a request's head; then 408")
     keepalive_timeout: Seconds = Field(75, description="seconds an idle connection is kept")
     body_timeout: Seconds = Field(60, description="seconds for a whole body; then 408")
     min_body_rate: int = Field(
@@ -98,14 +98,13 @@ class Settings(BaseSettings):
     predict_timeout: Seconds = Field(60, description="seconds for a predict call; then 504")
     load_timeout: Seconds = Field(600, description="seconds for the model to load")
     write_timeout: Seconds = Field(
-        30, description="seconds a client may leave its answer unread; then closed"
+        30, description="seconds in which a client must read 64 kB of its answer; then closed"
     )
     shutdown_grace: float = Field(
         30, ge=0, allow_inf_nan=False, description="seconds for what is running when told to stop"
     )
     image_formats: Annotated[tuple[ImageFormat, ...], NoDecode] = Field(
         ("jpeg", "png", "webp"),
-        min_length=1,
         description=f"accepted formats, comma-separated, of {', '.join(get_args(ImageFormat))}",
     )
     max_pixels: int = Field(100_000_000, ge=1, description="most pixels of an image; then 413")

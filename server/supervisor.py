@@ -13,6 +13,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, name: str, loop: Coroutine[None, None, None], *, ends: bool = False) -> None:
@@ -28,6 +29,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """Cancel every loop, the last started first, and wait for its end."""
+        self._closing = True
         while self._tasks:  # one that ends may start another
             task = self._tasks.pop()
             task.cancel()
@@ -39,6 +41,8 @@ class Supervisor:
 
     def _on_end(self, task: asyncio.Task[None], *, may_return: bool) -> None:
         if task.cancelled():
+            if not self._closing:
+                self.fail(RuntimeError(f"{task.get_name()} was cancelled"))
             return
         error = task.exception()
         if error or not may_return:

@@ -15,6 +15,7 @@ from typing import Any, Final, TextIO
 import orjson
 from PIL import Image
 
+from server.errors import ServerError
 from server.model.header import ImageLimits
 from server.model.hosted import HostedModel, ImageInput, Outcome
 from server.model.loader import ModelSpecError
@@ -111,7 +112,7 @@ class _Check:
         runs = list(_repeated(self._model, batch))
         sentences = [each.sentence for each in runs[0] if each.sentence]
         if self._raised and not sentences:
-            sentences = ["predict raised, though not on the same images one by one"]
+            sentences = [self._only_together(self._raised[0])]
         if sentences:
             self._problem(f"{name}: {sentences[0]}")
             return
@@ -120,6 +121,13 @@ class _Check:
         rate = 1_000 * len(batch) / (decode + predict)
         times = f"decode {decode:6.1f} ms   predict {predict:6.1f} ms   {rate:6.1f} images/s"
         self._say(f"  {name:<11}   {times}   (median of {len(runs)})")
+
+    def _only_together(self, error: BaseException) -> str:
+        """What a batch did that its images did not do one by one."""
+        if isinstance(error, ServerError):  # our own sentence; where it was raised tells nothing
+            self._raised.clear()
+            return error.sentence
+        return "predict raised, though not on the same images one by one"
 
     def _say(self, line: str) -> None:
         print(line, file=self._out, flush=True)

@@ -43,7 +43,7 @@ def open_checked(path: Path) -> apsw.Connection:
     if damage:
         raise StoreUnusableError(
             f"{path} is corrupt or not this server's database ({damage}):"
-            " put a backup in its place, or choose another --data-dir"
+            " put a backup in its place and remove the -wal file, or choose another --data-dir"
         )
     return connection
 
@@ -53,6 +53,7 @@ def _check_owner(path: Path) -> None:
     if not path.exists():
         return
     with contextlib.closing(apsw.Connection(str(path))) as connection:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # it may be another program's
         check_owner(connection)
 
 

@@ -37,9 +37,10 @@ class DataDirLock:
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
-    def release(self) -> None:
-        """Let the next server have the directory, and know that this one ended well."""
-        os.ftruncate(self._file, 0)
+    def release(self, *, well: bool = True) -> None:
+        """Let the next server have the directory, and know whether this one ended well."""
+        if well:
+            os.ftruncate(self._file, 0)
         os.close(self._file)
 
     def _holder(self) -> str:

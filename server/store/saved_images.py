@@ -76,6 +76,6 @@ def safe_name(name: str) -> str:
     The extension survives the cut to `MAX_NAME` characters.
     """
     base = PureWindowsPath(PurePosixPath(name).name).name
-    path = PurePosixPath(_UNSAFE.sub("_", base).lstrip(".") or "image")
+    path = PurePosixPath(_UNSAFE.sub("_", base).lstrip(".-") or "image")
     suffix = path.suffix[: MAX_NAME // 4]
     return path.name.removesuffix(path.suffix)[: MAX_NAME - len(suffix)] + suffix

@@ -54,7 +54,7 @@ class SQLiteStore:
             self.suspects_end = last if self._lock.left_by_a_crash else 0
             self._writer = Writer(connection, on_broken)
         except BaseException:
-            self._lock.release()
+            self._lock.release(well=not self._lock.left_by_a_crash)
             raise
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._local = threading.local()
@@ -107,13 +107,13 @@ class SQLiteStore:
             "since": query.since,
             "before_time": before_time,
             "before_seq": before_seq,
-            "limit": query.limit,
+            "limit": query.limit + 1,  # one more tells whether there is a next page
         }
         rows = await self._read(statement, values)
-        predictions = [_from_row(*row[:-1]) for row in rows]
-        if len(rows) < query.limit:
+        predictions = [_from_row(*row[:-1]) for row in rows[: query.limit]]
+        if len(rows) <= query.limit:
             return Page(predictions, None)
-        return Page(predictions, Cursor(predictions[-1].created_at, rows[-1][-1]))
+        return Page(predictions, Cursor(predictions[-1].created_at, rows[query.limit - 1][-1]))
 
     async def pending(self, after: int, limit: int) -> list[Pending]:
         """Accepted predictions in the order of their acceptance, from `after` (a `seq`) on."""
@@ -200,10 +200,15 @@ class SQLiteStore:
         return {status: found.get(status, 0) for status in Status}
 
     async def close(self) -> None:
-        """Finish what is being written and release the database."""
+        """Finish what is being written and release the database.
+
+        While a suspect is still Pending, the crash that made it one is not over.
+        """
+        oldest = await self.pending(0, 1)
+        suspected = bool(oldest) and oldest[0].seq <= self.suspects_end
         await asyncio.to_thread(self._readers.shutdown)
         await self._writer.close()
-        self._lock.release()
+        self._lock.release(well=not suspected)
 
     async def _read(
         self, statement: str, values: "apsw.Bindings"

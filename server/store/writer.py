@@ -65,7 +65,7 @@ class Writer:
             raise RuntimeError("the store is closed")
         call = _Call(work, self._loop.create_future())
         self._calls.put(call)
-        answer: T = await asyncio.shield(call.done)
+        answer: T = await call.done
         return answer
 
     async def close(self) -> None:
@@ -101,7 +101,7 @@ class Writer:
     def _transact(self, calls: list[_Call]) -> None:
         """Run calls in one transaction."""
         try:
-            self._connection.execute("BEGIN IMMEDIATE")  # a deferred one may fail when it writes
+            self._begin()
             for call in calls:
                 self._perform(call)
             self._connection.execute("COMMIT")
@@ -109,6 +109,16 @@ class Writer:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+    def _begin(self) -> None:
+        """Begin to write at once: a deferred transaction may fail when it turns to writing."""
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except apsw.BusyError:  # nothing was written: waiting is safe
+                log.warning("another program holds the database; waiting for it")
+            else:
+                return
 
     def _perform(self, call: _Call) -> None:
         """Run one call in a savepoint of its own."""
@@ -124,10 +134,9 @@ class Writer:
 
     def _break(self, error: BaseException) -> None:
         """After a failed commit or fsync nobody knows what the disk holds: promise nothing more."""
-        if not self._broken:
-            self._broken = error
-            log.error("the database can't be written any more, so the server stops: %s", error)
-            self._loop.call_soon_threadsafe(self._on_broken, error)
+        self._broken = error
+        log.error("the database can't be written any more, so the server stops: %s", error)
+        self._loop.call_soon_threadsafe(self._on_broken, error)
 
 
 def _fail(calls: list[_Call], error: BaseException) -> None:

@@ -87,8 +87,17 @@ async def test_what_was_added_is_found_again_after_kill_minus_nine(tmp_path: Pat
         kept = Prediction("kept", Status.PENDING, 5)
         assert await store.accepted("kept") == (kept, Upload(b"pixels", "cat.jpg"), 0)
         assert [each.seq for each in await store.pending(0, 9)] == [store.suspects_end]
+
+
+async def test_what_a_crash_left_is_suspect_until_it_is_finished(tmp_path: Path) -> None:
+    add_and_die(tmp_path)
+    for _ in range(2):  # ending well without running it changes nothing
+        async with opened(tmp_path) as store:
+            assert [each.seq for each in await store.pending(0, 9)] == [store.suspects_end]
     async with opened(tmp_path) as store:
-        assert store.suspects_end == 0  # the one before this ended well
+        await store.finish(Prediction("kept", Status.PENDING, 5).failed("model_error", "Raised."))
+    async with opened(tmp_path) as store:
+        assert store.suspects_end == 0
 
 
 async def test_closing_leaves_one_whole_file_and_no_connection(tmp_path: Path) -> None:

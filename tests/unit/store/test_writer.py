@@ -215,3 +215,24 @@ async def test_a_call_that_comes_after_the_close_is_refused(tmp_path: Path) -> N
     async with asyncio.timeout(10):
         with pytest.raises(RuntimeError, match="closed"):
             await writer.run(insert("late"))
+
+
+async def test_a_database_that_another_program_holds_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = apsw.Connection(str(tmp_path / "things.db"))
+    connection.pragma("journal_mode", "wal")
+    connection.execute("CREATE TABLE things (name, data)")
+    connection.set_busy_timeout(10)
+    holder = apsw.Connection(str(tmp_path / "things.db"))
+    holder.execute("BEGIN IMMEDIATE")
+    writer = Writer(connection, pytest.fail)
+    adding = asyncio.create_task(writer.run(insert("late")))
+    async with asyncio.timeout(10):
+        while not caplog.messages:
+            await asyncio.sleep(0.001)
+    holder.execute("ROLLBACK")
+    async with asyncio.timeout(10):
+        await adding
+        await writer.close()
+    assert set(caplog.messages) == {"another program holds the database; waiting for it"}
