@@ -11,7 +11,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet
 MODEL := server/model/efficientnet_lite0.onnx
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format clean
+.PHONY: help setup run test check chaos soak overload format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,15 @@ check: setup $(VENV)/dev ## format, lint, types, tests
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@$(PY) -m pytest
+
+chaos: setup $(VENV)/dev ## kill the server 200 times under load: make chaos ARGS="--kills 20"
+	@$(PY) -m tools.chaos $(ARGS)
+
+soak: setup $(VENV)/dev ## 100,000 requests: does memory grow, do files stay open?
+	@$(PY) -m tools.soak $(ARGS)
+
+overload: setup $(VENV)/dev ## 1,000 clients against a queue of 32: what gets through?
+	@$(PY) -m tools.overload $(ARGS)
 
 format: setup $(VENV)/dev ## put the code in shape
 	@$(PY) -m ruff check --fix --select I .

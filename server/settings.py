@@ -1,7 +1,7 @@
 """Every setting of the server: its flag, its environment variable, its default and its bounds."""
 
 import os
-from argparse import HelpFormatter
+from argparse import Action, HelpFormatter
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -22,6 +22,10 @@ from server.retention import Keep
 PREFIX: Final = "SERVER_"
 ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
 Runner = Literal["process", "thread"]
+METAVARS: Final = {
+    **{"str": "TEXT", "int": "N", "float": "N", "Path": "FOLDER", "ByteSize": "BYTES"},
+    "tuple": "FORMATS",
+}
 MIB: Final = 2**20
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -29,6 +33,20 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 def _check_keep(text: str) -> str:
     Keep.parse(text)
     return text
+
+
+class _Help(HelpFormatter):
+    """Help that shows values as a person types them."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+    def add_argument(self, action: Action) -> None:
+        if isinstance(action.metavar, str):
+            action.metavar = METAVARS.get(action.metavar.partition("[")[0], action.metavar)
+        if action.help and isinstance(action.default, tuple):
+            action.help = action.help.replace(str(action.default), ",".join(action.default))
+        super().add_argument(action)
 
 
 class BadSettingError(Exception):
@@ -148,7 +166,7 @@ def load(arguments: list[str]) -> Settings:
     """
     try:
         source: CliSettingsSource[Any] = CliSettingsSource(  # Any: argparse's parser
-            Settings, cli_parse_args=arguments, formatter_class=HelpFormatter
+            Settings, cli_parse_args=arguments, formatter_class=_Help
         )
         return Settings(_cli_settings_source=source)
     except ValidationError as error:
