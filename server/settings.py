@@ -25,7 +25,7 @@ ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
 Runner = Literal["process", "thread"]
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 MIB: Final = 2**20
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=1_000_000)]  # poll takes no more than 24 days
 
 
 def _keep(value: object) -> object:
