@@ -27,7 +27,7 @@ METAVARS: Final = {
     "tuple": "FORMATS",
 }
 MIB: Final = 2**20
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=1_000_000)]  # poll takes no more than 24 days
 
 
 def _check_keep(text: str) -> str:

@@ -317,7 +317,6 @@ def device_of(folder: Path) -> str:
         "fdatasync:error=EIO:when=6+",
         "pwrite64:error=EIO:when=90",
         "pwrite64:error=EIO:when=90+",
-        "pwrite64:error=EROFS:when=90+",
     ],
 )
 async def test_a_disk_that_fails_stops_the_server_and_loses_nothing(

@@ -21,6 +21,7 @@ from server.runner import process
 from server.runner.process import ProcessWorker
 from server.runner.thread import ThreadWorker
 from server.runner.worker import ModelLoadError, WorkerConfig
+from server.settings import BadSettingError, load
 from tests import models
 from tests.server_process import ROOT
 
@@ -194,6 +195,18 @@ def test_a_kill_before_the_load_is_not_forgotten(make: Make, kind: str) -> None:
     worker.kill()
     with pytest.raises(ModelLoadError):
         worker.load()
+
+
+@pytest.mark.parametrize("name", ["predict_timeout", "load_timeout"])
+def test_the_longest_timeout_that_is_accepted_works(make: Make, kind: str, name: str) -> None:
+    flag = "--" + name.replace("_", "-")
+    with pytest.raises(BadSettingError, match=f"{flag}: .*less than or equal to 1000000"):
+        load([flag, "1000001"])
+    accepted = load([flag, "1000000"])
+    timeouts = {name: getattr(accepted, name)}
+    worker = make(kind, config(**timeouts))
+    worker.load()
+    assert worker.run([FINE])[0].error is None
 
 
 # Processes
