@@ -50,7 +50,8 @@ async def take(step: Step, folder: Path) -> list[str]:
         await stage.server.ready()
         await _post(stage.server, "predict", OTHER)  # so that the WAL has its header
         receipt = await step.kill(stage)
-        await stage.server.gone()
+        await stage.server.gone()  # a worker that is held, too
+        (stage.folder / "hold").unlink(missing_ok=True)
         stage.launch()
         await stage.calm()
         results = await stage.results()
@@ -112,7 +113,6 @@ async def _answered(stage: Stage) -> bool:
     await until(lambda: stage.runs()[f"begin {OTHER + 90}"], "the other image's predict")
     receipt = await _post(stage.server, "asyncPredict", IMAGE)
     stage.server.kill()
-    (stage.folder / "hold").unlink()
     return receipt
 
 

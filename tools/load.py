@@ -21,6 +21,9 @@ PNG = {"Content-Type": "image/png"}
 SECONDS = 60
 """How long anything that a tool waits for may take."""
 
+ORPHAN_SECONDS = 10
+"""How long workers may outlive their server."""
+
 
 class LoadError(Exception):
     """The server did not do what the tool needs to go on; the sentence says what."""
@@ -106,7 +109,7 @@ class Server:
             LoadError: Some outlive it.
         """
         await asyncio.to_thread(self.process.wait, SECONDS)
-        await until(lambda: not self.group(), "the end of all the server's processes")
+        await until(lambda: not self.group(), "the end of the server's workers", ORPHAN_SECONDS)
 
     async def stop(self) -> int:
         """Tell it to stop, wait until all of it is gone; its exit code."""
@@ -122,16 +125,16 @@ class Server:
         return state != "Z" and int(group) == self.process.pid
 
 
-async def until(holds: Callable[[], object], what: str) -> None:
+async def until(holds: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
     """Ask until something holds.
 
     Raises:
         LoadError: It took too long; `what` says what was waited for.
     """
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
-            raise LoadError(f"{what}: it did not come in {SECONDS} s")
+            raise LoadError(f"{what}: it did not come in {seconds:g} s")
         await asyncio.sleep(0.01)
 
 
