@@ -23,7 +23,11 @@ PREFIX: Final = "SERVER_"
 ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
 Runner = Literal["process", "thread"]
 METAVARS: Final = {
-    **{"str": "TEXT", "int": "N", "float": "N", "Path": "FOLDER", "ByteSize": "BYTES"},
+    "str": "TEXT",
+    "int": "N",
+    "float": "N",
+    "Path": "FOLDER",
+    "ByteSize": "BYTES",
     "tuple": "FORMATS",
 }
 MIB: Final = 2**20

@@ -195,16 +195,16 @@ async def test_it_goes_on_after_a_full_disk_again_and_again(
     ],
 )
 def test_an_age_a_count_or_both_are_understood(text: str, keep: Keep) -> None:
-    assert load(["--keep-results", text]).keep_results == keep
+    assert Keep.parse(load(["--keep-results", text]).keep_results) == keep
 
 
 def test_without_the_setting_everything_is_kept() -> None:
-    assert load([]).keep_results == Keep()
+    assert Keep.parse(load([]).keep_results) == Keep()
 
 
 def test_the_variable_means_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVER_KEEP_RESULTS", "2h,50")
-    assert load([]).keep_results == Keep(7200, 50)
+    assert Keep.parse(load([]).keep_results) == Keep(7200, 50)
 
 
 @pytest.mark.parametrize(

@@ -3,105 +3,31 @@
 import os
 import resource
 import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from server.errors import PredictTimeoutError, WorkerLostError
-from server.model.hosted import ImageInput, Outcome
+from server.model.hosted import ImageInput
 from server.runner import runner as room
-from server.runner.process import ProcessWorker
-from server.runner.runner import FAILING, Runner
+from server.runner.runner import FAILING
 from server.runner.thread import ThreadWorker
-from server.runner.worker import ModelLoadError, Worker, WorkerConfig, run_batch
-from tests import models
-from tests.unit.runner.test_workers import FINE, ODD, OTHERS, config, gone, picture, until
-
-OBEDIENT = f"{OTHERS}:Obedient"
-EXIT, HANG, RAISE, WAIT = map(picture, (models.EXIT, models.HANG, models.RAISE, models.WAIT))
-SOON = 20.0
-
-Start = Callable[..., Runner]
-
-
-@pytest.fixture
-def make() -> Iterator[Start]:
-    """Makes runners that are ended after the test, whatever they do."""
-    made: list[Runner] = []
-
-    def make_one(
-        config: WorkerConfig, workers: int = 1, kind: Callable[..., Worker] | None = None
-    ) -> Runner:
-        runner = Runner(lambda: (kind or partial(ProcessWorker, environment={}))(config), workers)
-        made.append(runner)
-        return runner
-
-    yield make_one
-    for runner in made:
-        runner.shutdown(cancel_futures=True)
-
-
-@pytest.fixture
-def start(make: Start) -> Start:
-    """Makes runners whose workers are loaded."""
-
-    def start_one(*arguments: Any, **options: Any) -> Runner:
-        runner = make(*arguments, **options)
-        for loaded in runner.start():
-            loaded.result(SOON)
-        return runner
-
-    return start_one
-
-
-def ask(runner: Runner, *images: ImageInput) -> "Future[list[Outcome]]":
-    return runner.submit(run_batch, images or [FINE])
-
-
-def answered(runner: Runner) -> bool:
-    return [each.error for each in ask(runner).result(SOON)] == [None]
-
-
-def pid(worker: Worker) -> int:
-    assert isinstance(worker, ProcessWorker)
-    assert worker._process
-    return worker._process.pid
-
-
-def pids(runner: Runner) -> list[int]:
-    return [pid(lane._worker) for lane in runner._lanes]
-
-
-class Does:
-    """Tells the workers' model, `Odd`, what to do from now on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
-
-    def __call__(self, what: str) -> None:
-        self._monkeypatch.setenv("MODEL_DOES", what)
-
-    def lose(self, runner: Runner, times: int) -> None:
-        """Lose workers in a row; the model is well again afterwards."""
-        self("predict leave")
-        for _ in range(times):
-            with pytest.raises(WorkerLostError):
-                ask(runner).result(SOON)
-        self("")
-
-
-@pytest.fixture
-def does(monkeypatch: pytest.MonkeyPatch) -> Does:
-    return Does(monkeypatch)
-
-
-# Loading
+from server.runner.worker import ModelLoadError, Worker
+from tests.unit.runner.conftest import (
+    EXIT,
+    HANG,
+    OBEDIENT,
+    RAISE,
+    SOON,
+    WAIT,
+    Does,
+    Start,
+    answered,
+    ask,
+    pids,
+    took,
+)
+from tests.unit.runner.test_workers import ODD, OTHERS, config, gone, until
 
 
 def test_every_worker_is_loaded_and_tells_of_its_model(make: Start) -> None:
@@ -256,12 +182,6 @@ def test_replacements_come_slower_the_more_are_lost(
     assert took(lambda: answered(runner)) < 0.4
 
 
-def took(function: Callable[[], object]) -> float:
-    began = time.monotonic()
-    function()
-    return time.monotonic() - began
-
-
 def test_a_model_that_can_not_be_loaded_again_is_tried_until_it_can(
     start: Start, does: Does, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,90 +213,3 @@ def test_a_machine_that_can_start_no_process_for_a_while_is_tried_again(
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert answered(runner)
-
-
-# Shutting down
-
-
-def test_a_shutdown_answers_what_waits_and_ends_the_workers(start: Start) -> None:
-    runner = start(config(OBEDIENT), workers=2)
-    processes = pids(runner)
-    calls = [ask(runner) for _ in range(10)]
-    runner.shutdown()
-    assert [call.result(0)[0].error for call in calls] == [None] * 10
-    assert all(map(gone, processes))
-    assert runner.alive == 0
-
-
-def test_a_shutdown_that_cancels_ends_what_hangs_and_what_waits(start: Start) -> None:
-    runner = start(config(OBEDIENT))
-    processes = pids(runner)
-    hanging = ask(runner, HANG)
-    until(hanging.running)
-    waiting = [ask(runner) for _ in range(3)]
-    runner.shutdown(cancel_futures=True)
-    with pytest.raises(WorkerLostError):
-        hanging.result(0)
-    for call in waiting:
-        with pytest.raises(CancelledError):
-            call.result(0)
-    assert all(map(gone, processes))
-
-
-def test_a_shutdown_that_cancels_does_not_wait_for_a_thread_that_hangs(
-    start: Start, does: Does
-) -> None:
-    runner = start(config(ODD), kind=ThreadWorker)
-    does("predict hang")
-    hanging = ask(runner)
-    until(hanging.running)
-    runner.shutdown(cancel_futures=True)
-    with pytest.raises(WorkerLostError):
-        hanging.result(0)
-
-
-@pytest.mark.parametrize("kind", ["process", "thread"])
-def test_a_shutdown_that_cancels_does_not_wait_for_a_load(
-    make: Start, does: Does, kind: str
-) -> None:
-    does("load hang")
-    runner = make(config(ODD), workers=2, kind=ThreadWorker if kind == "thread" else None)
-    loads = runner.start()
-    assert took(lambda: runner.shutdown(cancel_futures=True)) < 10
-    assert [type(load.exception(0)) for load in loads] == [ModelLoadError] * 2
-
-
-def test_a_shutdown_does_not_wait_for_the_next_try(
-    start: Start, does: Does, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(room, "BACKOFF_SECONDS", (3600.0,))
-    runner = start(config(ODD), kind=ThreadWorker)
-    does.lose(runner, 1)
-    until(lambda: runner.alive == 0)
-    assert took(lambda: runner.shutdown(cancel_futures=True)) < 10
-
-
-def test_a_shutdown_that_meets_a_replacement_does_not_wait_for_its_load(does: Does) -> None:
-    made = []
-
-    def make_worker() -> Worker:
-        made.append(ProcessWorker(config(ODD), {}))
-        if len(made) == 2:  # in place of a lost one: the runner closes at this very moment
-            does("load hang")
-            runner.shutdown(wait=False, cancel_futures=True)
-        return made[-1]
-
-    runner = Runner(make_worker, 1)
-    runner.start()[0].result(SOON)
-    os.kill(pid(made[0]), signal.SIGKILL)
-    with pytest.raises(WorkerLostError):
-        ask(runner).result(SOON)
-    until(lambda: len(made) == 2)
-    ended = threading.Thread(target=runner.shutdown)
-    ended.start()
-    ended.join(10)
-    hangs = ended.is_alive()
-    for worker in made:
-        worker.kill()
-    ended.join()
-    assert not hangs

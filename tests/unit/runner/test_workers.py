@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -325,42 +324,3 @@ def test_a_process_that_was_never_started_can_not_run() -> None:
         worker.run([FINE])
     worker.kill()
     worker.close()
-
-
-LOAD_AND_WAIT = """
-import threading
-from tests.unit.runner.test_workers import config
-from server.runner.process import ProcessWorker
-
-worker = ProcessWorker(config(), {})
-
-def tell() -> None:
-    while not worker._process:
-        pass
-    print(worker._process.pid, flush=True)
-
-threading.Thread(target=tell).start()
-worker.load()
-print("loaded", flush=True)
-threading.Event().wait()
-"""
-
-
-@pytest.mark.parametrize("moment", ["loading", "loaded"])
-def test_a_process_ends_with_its_killed_parent(moment: str) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", LOAD_AND_WAIT],
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        env=os.environ | {"MODEL_DOES": "load hang" if moment == "loading" else ""},
-    )
-    with parent:
-        assert parent.stdout
-        try:
-            pid = int(parent.stdout.readline())
-            if moment == "loaded":
-                assert parent.stdout.readline() == b"loaded\n"
-                assert not gone(pid)
-        finally:
-            parent.kill()
-    until(lambda: gone(pid))

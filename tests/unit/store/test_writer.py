@@ -226,7 +226,7 @@ async def test_a_database_that_another_program_holds_is_waited_for(
     connection.set_busy_timeout(10)
     holder = apsw.Connection(str(tmp_path / "things.db"))
     holder.execute("BEGIN IMMEDIATE")
-    writer = Writer(connection, pytest.fail)
+    writer = Writer(connection, print)
     adding = asyncio.create_task(writer.run(insert("late")))
     async with asyncio.timeout(10):
         while not caplog.messages:
