@@ -182,8 +182,7 @@ async def _strike(stage: Stage, dice: random.Random) -> str:
 
 async def audit(stage: Stage, told: Told) -> list[str]:
     """Let the last server finish and stop; what was lost."""
-    await stage.calm()
-    results = await stage.results()
+    results = await stage.settled()
     code = await stage.server.stop()
     lost = told.losses(results) + stage.remains(results)
     return lost + ([f"the last server ended with exit code {code}"] if code else [])

@@ -67,6 +67,16 @@ class Stage:
                 await asyncio.sleep(0.02)
         raise LoadError(f"what was Pending at the kill still is after {CALM_SECONDS} s")
 
+    async def settled(self) -> dict[str, Result]:
+        """Every result, once none is Pending; at last, all the same."""
+        end = time.monotonic() + CALM_SECONDS
+        while True:
+            results = await self.results()
+            pending = any(result["status"] == "Pending" for result in results.values())
+            if not pending or time.monotonic() > end:
+                return results
+            await asyncio.sleep(0.1)
+
     async def results(self) -> dict[str, Result]:
         """Every result, by its request id."""
         server = await self.server.ready()
