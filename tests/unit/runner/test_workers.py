@@ -193,7 +193,7 @@ def test_a_kill_from_another_thread_ends_a_load_that_hangs(make: Make, kind: str
 def test_a_kill_before_the_load_is_not_forgotten(make: Make, kind: str) -> None:
     worker = make(kind, config(), "load hang")
     worker.kill()
-    with pytest.raises(ModelLoadError):
+    with pytest.raises(ModelLoadError, match=r"by signal 9|stopped its worker"):
         worker.load()
 
 
@@ -259,9 +259,12 @@ def test_a_stopped_process_is_given_up_and_killed(make: Make, size: tuple[int, i
     worker = make("process", config(predict_timeout=SHORT))
     worker.load()
     os.kill(child(worker).pid, signal.SIGSTOP)
+    watchdog = threading.Timer(10, worker.kill)  # or a server that waits for ever would
+    watchdog.start()
     began = time.monotonic()
     with pytest.raises(PredictTimeoutError):
         worker.run([picture(models.FINE, size)])
+    watchdog.cancel()
     assert time.monotonic() - began < 5
     child(worker).wait(5)
 
@@ -351,16 +354,20 @@ def test_a_process_ends_with_its_killed_parent(moment: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", LOAD_AND_WAIT],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         cwd=ROOT,
         env=os.environ | {"MODEL_DOES": "load hang" if moment == "loading" else ""},
     )
     with parent:
         assert parent.stdout
+        assert parent.stderr
         try:
             pid = int(parent.stdout.readline())
             if moment == "loaded":
                 assert parent.stdout.readline() == b"loaded\n"
-                assert not gone(pid)
+            else:
+                assert parent.stderr.readline() == b"hanging\n"  # the child's
+            assert not gone(pid)
         finally:
             parent.kill()
     until(lambda: gone(pid))
