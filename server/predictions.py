@@ -164,7 +164,7 @@ class Predictions:
             )
 
     async def _predict(self, upload: Upload, key: IdempotencyKey | None) -> Prediction:
-        self._space.require()
+        await self._space.require()
         finished = await self._inference.answer(accepted(), upload)
         if finished.error and (error := BY_CODE[finished.error]).status < 500:
             raise error(orjson.loads(finished.response))
@@ -180,7 +180,6 @@ class Predictions:
         self.rate.mark()
 
     async def _submit(self, upload: Upload, key: IdempotencyKey | None) -> Prediction:
-        self._space.require()
         self.require_pending_room()
         self.pending += 1  # reserved before the first await
         prediction = accepted()
@@ -191,6 +190,7 @@ class Predictions:
         self, prediction: Prediction, upload: Upload, key: IdempotencyKey | None
     ) -> None:
         try:
+            await self._space.require()
             await self._store.add(prediction, upload, key)
         except BaseException:
             self.pending -= 1

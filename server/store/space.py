@@ -1,5 +1,6 @@
 """The free space of the disk that results are kept on."""
 
+import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,12 @@ class FreeSpace:
     folder: Path
     minimum: int
 
-    def require(self) -> None:
+    async def require(self) -> None:
         """Refuse to begin what would have to be kept.
 
         Raises:
             StorageFullError: The disk has less than the minimum left.
         """
-        disk = os.statvfs(self.folder)
+        disk = await asyncio.to_thread(os.statvfs, self.folder)  # a failing disk can stall it
         if disk.f_bavail * disk.f_frsize < self.minimum:
             raise StorageFullError

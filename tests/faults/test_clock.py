@@ -110,12 +110,12 @@ async def test_what_was_accepted_runs_whatever_the_clock_says(
 async def test_timeouts_and_waits_take_as_long_as_they_say(
     start: Start, clock: Clock, tmp_path: Path, runner: str, jump: str
 ) -> None:
-    arguments = (*OBEDIENT, "--workers", "2", "--predict-timeout", "1", "--runner", runner)
+    arguments = (*OBEDIENT, "--workers", "2", "--predict-timeout", "2", "--runner", runner)
     server = start(*arguments, MODEL_FOLDER=str(tmp_path), **clock.environment).ready()
     async with aiohttp.ClientSession(server.url) as http:
+        accepted = await submit(http, WAIT)
         began = time.monotonic()
         hanging = asyncio.create_task(http.post("/predict", data=form(HANG)))
-        accepted = await submit(http, WAIT)
         waiting = asyncio.create_task(http.get(f"/predictResults/{accepted}", headers=ONE_SECOND))
         await until_running(http, 2)
         clock.jump(jump)
@@ -127,7 +127,7 @@ async def test_timeouts_and_waits_take_as_long_as_they_say(
         assert time.monotonic() - began >= 1
         async with await hanging as reply:
             assert (reply.status, (await reply.json())["error"]) == (504, "predict_timeout")
-        assert 1 <= time.monotonic() - began < 10
+        assert 2 <= time.monotonic() - began < 15
         (tmp_path / "go").touch()
         assert (await finished(http, accepted))["status"] == "Success"
     assert server.stop() == 0

@@ -14,7 +14,7 @@ from server.errors import IdempotencyConflictError, IdempotencyKeyReusedError, S
 from server.prediction import Prediction, Status, now
 from server.store import IdempotencyKey, Limits, Query, Upload
 from server.web.parameters import idempotency_key
-from tests.unit.test_inference import CAT, DOG, LOST, Service, Workers, serving
+from tests.unit.test_inference import CAT, DOG, EVERY, LOST, Service, Workers, serving
 
 
 def key(upload: Upload = CAT, value: str = "k", path: str = "/predict") -> IdempotencyKey:
@@ -37,7 +37,7 @@ async def ids(service: Service) -> set[str]:
 
 async def began(service: Service, *tasks: "asyncio.Task[Prediction]") -> None:
     """Wait until an image is with the workers, and the tasks wait for something."""
-    await service.workers.busy.wait()
+    await service.workers.reached(1)
     for _ in range(10):
         await asyncio.sleep(0)
     assert not any(task.done() for task in tasks)
@@ -47,10 +47,10 @@ async def began(service: Service, *tasks: "asyncio.Task[Prediction]") -> None:
 
 
 async def test_requests_that_come_together_are_run_once(service: Service) -> None:
-    service.workers.go.clear()
+    service.workers.allowed = 0
     asking = [asyncio.create_task(service.predictions.predict(CAT, key())) for _ in range(10)]
     await began(service, *asking)
-    service.workers.go.set()
+    service.workers.allowed = EVERY
     answers = await asyncio.gather(*asking)
     assert {answer.request_id for answer in answers} == await ids(service)
     assert service.workers.batches == [[b"cat"]]
@@ -73,13 +73,13 @@ async def test_requests_without_a_key_are_each_run(service: Service) -> None:
 async def test_a_second_one_runs_itself_when_the_client_of_the_first_leaves(
     service: Service,
 ) -> None:
-    service.workers.go.clear()
+    service.workers.allowed = 0
     first = asyncio.create_task(service.predictions.predict(CAT, key()))
     await began(service, first)
     others = [asyncio.create_task(service.predictions.predict(CAT, key())) for _ in range(2)]
     await began(service, *others)
     first.cancel()
-    service.workers.go.set()
+    service.workers.allowed = EVERY
     one, two = await asyncio.gather(*others)
     assert first.cancelled()
     assert one.status is Status.SUCCESS
@@ -90,13 +90,13 @@ async def test_a_second_one_runs_itself_when_the_client_of_the_first_leaves(
 async def test_a_second_one_runs_itself_when_the_first_fails(tmp_path: Path) -> None:
     workers = Workers(tmp_path / "data")
     async with serving(tmp_path / "data", workers) as service:
-        workers.go.clear()
+        workers.allowed = 0
         workers.fails[b"cat"] += [RuntimeError("by accident")]
         first = asyncio.create_task(service.predictions.predict(CAT, key()))
         await began(service, first)
         second = asyncio.create_task(service.predictions.predict(CAT, key()))
         await began(service, second)
-        workers.go.set()
+        workers.allowed = EVERY
         assert (await second).status is Status.SUCCESS
         with pytest.raises(RuntimeError, match="by accident"):
             await first
@@ -138,12 +138,12 @@ async def test_a_second_one_joins_what_is_being_recorded_when_the_first_leaves(
 
 
 async def test_another_image_under_a_key_in_use_is_a_conflict(service: Service) -> None:
-    service.workers.go.clear()
+    service.workers.allowed = 0
     first = asyncio.create_task(service.predictions.predict(CAT, key()))
     await began(service, first)
     with pytest.raises(IdempotencyConflictError, match="in use for another image"):
-        await service.predictions.predict(DOG, key(DOG))
-    service.workers.go.set()
+        await asyncio.wait_for(service.predictions.predict(DOG, key(DOG)), 10)
+    service.workers.allowed = EVERY
     assert (await first).status is Status.SUCCESS
     assert len(await ids(service)) == 1
 

@@ -24,6 +24,7 @@ from server.store.saved_images import SavedImages
 from server.store.space import FreeSpace
 from server.store.sqlite import SQLiteStore
 
+EVERY = 1_000_000
 LOST, LATE = WorkerLostError("The worker ended."), PredictTimeoutError("It took too long.")
 CAT, DOG = Upload(b"cat", "cat.jpg"), Upload(b"dog", "dog.jpg")
 
@@ -37,22 +38,25 @@ class Workers:
         self.outcomes: dict[bytes, Outcome] = {}
         self.batches: list[list[bytes]] = []
         self.attempts: list[int] = []  # on disk, of the first image, when each batch began
-        self.free = 0  # batches that run before one is held, if `go` is not set
-        self.busy = asyncio.Event()
-        self.go = asyncio.Event()
-        self.go.set()
+        self.allowed = EVERY  # so many batches may end; those after them are held
 
     async def run(self, images: Sequence[ImageInput]) -> list[Outcome]:
         self.batches.append([image.data for image in images])
         self.attempts.append(attempts(self._folder, images[0].data))
-        if len(self.batches) > self.free:
-            self.busy.set()
-            await self.go.wait()
+        number = len(self.batches)
+        while number > self.allowed:
+            await asyncio.sleep(0.001)
         for image in images:
             if self.fails[image.data]:
                 raise self.fails[image.data].popleft()
         fine = Outcome(b'{"label":"fine"}', decode_ms=1.0, predict_ms=2.0)
         return [self.outcomes.get(image.data, fine) for image in images]
+
+    async def reached(self, number: int) -> None:
+        """Wait until so many batches began."""
+        async with asyncio.timeout(10):
+            while len(self.batches) < number:
+                await asyncio.sleep(0.001)
 
 
 def attempts(folder: Path, data: bytes) -> int:
@@ -145,12 +149,43 @@ async def test_an_image_that_costs_three_workers_is_given_up(
 async def test_one_image_that_costs_workers_harms_no_other(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as service:
         service.workers.fails[b"dog"] += [LOST] * 100
-        service.workers.go.clear()
+        service.workers.allowed = 0
         uploads = [CAT, DOG, CAT, DOG, CAT]
         accepted = [await service.predictions.submit(upload) for upload in uploads]
-        service.workers.go.set()
+        service.workers.allowed = EVERY
         finished = [await service.end(each.request_id) for each in accepted]
     assert [each.status for each in finished] == ["Success", "Fail"] * 2 + ["Success"]
+
+
+async def test_an_image_whose_worker_was_lost_shares_no_batch(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as service:
+        predictions, workers = service.predictions, service.workers
+        batcher = predictions._inference.batcher
+        workers.fails[b"cat"] += [LOST]
+        workers.allowed = 0
+        cat = await predictions.submit(CAT)
+        await workers.reached(1)
+        dogs = [asyncio.create_task(predictions.predict(DOG))]
+        await until_waiting(batcher, 1)
+        workers.allowed = 1
+        await workers.reached(2)  # with the first dog; the cat is back in the queue
+        await until_waiting(batcher, 1)
+        dogs += [asyncio.create_task(predictions.predict(DOG)) for _ in range(3)]
+        birds = [await predictions.submit(Upload(b"bird", "bird.jpg")) for _ in range(3)]
+        await until_waiting(batcher, 7)
+        workers.allowed = EVERY
+        for each in [cat, *birds]:
+            assert (await service.end(each.request_id)).status is Status.SUCCESS
+        assert {each.status for each in await asyncio.gather(*dogs)} == {Status.SUCCESS}
+    assert [batch for batch in workers.batches if b"cat" in batch] == [[b"cat"]] * 2
+    assert max(map(len, workers.batches)) > 1
+
+
+async def until_waiting(batcher: Batcher[ImageInput, Outcome], number: int) -> None:
+    """Wait until so many images wait for a worker."""
+    async with asyncio.timeout(10):
+        while batcher.waiting != number:
+            await asyncio.sleep(0.001)
 
 
 async def test_a_clean_stop_is_not_the_images_fault(tmp_path: Path) -> None:
@@ -158,10 +193,9 @@ async def test_a_clean_stop_is_not_the_images_fault(tmp_path: Path) -> None:
     workers = Workers(folder)
     async with serving(folder, workers) as service:
         workers.fails[b"cat"] += [LOST]
-        workers.free = 1
-        workers.go.clear()
+        workers.allowed = 1
         accepted = await service.predictions.submit(CAT)
-        await workers.busy.wait()  # it runs again, alone
+        await workers.reached(2)  # it runs again, alone
         assert attempts(folder, b"cat") == 2
     assert attempts(folder, b"cat") == 1
     async with serving(folder) as service:
@@ -177,11 +211,11 @@ async def test_an_image_that_costs_the_server_is_given_up_without_being_run_agai
     runs: list[int] = []
     for _ in range(MAX_ATTEMPTS + 1):
         workers = Workers(folder)
-        workers.go.clear()
+        workers.allowed = 0
         async with serving(folder, workers) as service:
             if not runs:
                 accepted = await service.predictions.submit(CAT)
-            await workers.busy.wait()
+            await workers.reached(1)
             folder = crashed(folder)
         runs += workers.attempts
     assert runs == [0, 1, 2, 3]
@@ -196,10 +230,10 @@ async def test_only_after_a_crash_is_what_was_pending_run_alone(tmp_path: Path) 
     folder = tmp_path / "data"
     for crash in (False, True):
         workers = Workers(folder)
-        workers.go.clear()
+        workers.allowed = 0
         async with serving(folder, workers) as service:
             accepted = [await service.predictions.submit(CAT) for _ in range(4)]
-            await workers.busy.wait()
+            await workers.reached(1)
             after = crashed(folder)
         async with serving(after if crash else folder) as service:
             new = [await service.predictions.submit(DOG) for _ in range(3)]
@@ -257,12 +291,12 @@ async def test_a_client_that_waits_is_told_of_a_timeout_at_once(tmp_path: Path) 
 
 async def test_a_client_that_leaves_takes_its_image_along(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as service:
-        service.workers.go.clear()
+        service.workers.allowed = 0
         asking = asyncio.create_task(service.predictions.predict(CAT))
-        await service.workers.busy.wait()
+        await service.workers.reached(1)
         asking.cancel()
         await asyncio.wait([asking])
-        service.workers.go.set()
+        service.workers.allowed = EVERY
         assert asking.cancelled()
         assert sum((await service.store.counts()).values()) == 0
 

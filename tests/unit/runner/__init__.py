@@ -28,6 +28,7 @@ class Odd:
         sys.exit(5)
 
     def hang(self) -> None:
+        os.write(2, b"hanging\n")
         time.sleep(3600)
 
     def crash(self) -> None:

@@ -33,16 +33,20 @@ def test_a_process_ends_with_its_killed_parent(moment: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", LOAD_AND_WAIT],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         cwd=ROOT,
         env=os.environ | {"MODEL_DOES": "load hang" if moment == "loading" else ""},
     )
     with parent:
         assert parent.stdout
+        assert parent.stderr
         try:
             pid = int(parent.stdout.readline())
             if moment == "loaded":
                 assert parent.stdout.readline() == b"loaded\n"
-                assert not gone(pid)
+            else:
+                assert parent.stderr.readline() == b"hanging\n"  # the child's
+            assert not gone(pid)
         finally:
             parent.kill()
     until(lambda: gone(pid))

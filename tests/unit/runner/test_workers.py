@@ -192,7 +192,7 @@ def test_a_kill_from_another_thread_ends_a_load_that_hangs(make: Make, kind: str
 def test_a_kill_before_the_load_is_not_forgotten(make: Make, kind: str) -> None:
     worker = make(kind, config(), "load hang")
     worker.kill()
-    with pytest.raises(ModelLoadError):
+    with pytest.raises(ModelLoadError, match=r"by signal 9|stopped its worker"):
         worker.load()
 
 
@@ -258,9 +258,12 @@ def test_a_stopped_process_is_given_up_and_killed(make: Make, size: tuple[int, i
     worker = make("process", config(predict_timeout=SHORT))
     worker.load()
     os.kill(child(worker).pid, signal.SIGSTOP)
+    watchdog = threading.Timer(10, worker.kill)  # or a server that waits for ever would
+    watchdog.start()
     began = time.monotonic()
     with pytest.raises(PredictTimeoutError):
         worker.run([picture(models.FINE, size)])
+    watchdog.cancel()
     assert time.monotonic() - began < 5
     child(worker).wait(5)
 

@@ -9,19 +9,19 @@ EXBIBYTE = 2**60
 NO_ROOM = Path("/proc")  # a file system that never has a byte free
 
 
-def test_a_disk_with_room_takes_what_comes(tmp_path: Path) -> None:
-    FreeSpace(tmp_path, 1).require()
+async def test_a_disk_with_room_takes_what_comes(tmp_path: Path) -> None:
+    await FreeSpace(tmp_path, 1).require()
 
 
-def test_a_disk_with_less_than_the_minimum_takes_nothing(tmp_path: Path) -> None:
+async def test_a_disk_with_less_than_the_minimum_takes_nothing(tmp_path: Path) -> None:
     with pytest.raises(StorageFullError, match="keeps what it has, but accepts nothing") as raised:
-        FreeSpace(tmp_path, EXBIBYTE).require()
+        await FreeSpace(tmp_path, EXBIBYTE).require()
     assert raised.value.retry_after
     assert (raised.value.status, raised.value.code) == (503, "storage_full")
 
 
 @pytest.mark.skipif(not NO_ROOM.is_dir(), reason="there is no /proc here")
-def test_exactly_the_minimum_is_enough() -> None:
-    FreeSpace(NO_ROOM, 0).require()
+async def test_exactly_the_minimum_is_enough() -> None:
+    await FreeSpace(NO_ROOM, 0).require()
     with pytest.raises(StorageFullError):
-        FreeSpace(NO_ROOM, 1).require()
+        await FreeSpace(NO_ROOM, 1).require()
