@@ -3,13 +3,13 @@
 import asyncio
 from typing import Final
 
-PER_SECOND: Final = 500
+PER_SECOND: Final = 250
 """Refusals that are answered in a second: every other request shares the event loop with them."""
 
 BURST: Final = 50
 """Refusals that are answered at once after a quiet while."""
 
-MAX_SECONDS: Final = 2.0
+MAX_SECONDS: Final = 4.0
 """How long a refusal is held back at most."""
 
 

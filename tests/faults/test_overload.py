@@ -26,13 +26,12 @@ async def test_a_thousand_clients_get_their_answer_or_a_429_that_says_when(start
     async with aiohttp.ClientSession(server.url, connector=connector) as http:
 
         async def client() -> None:
-            for _ in range(2):
-                async with http.post("/predict", data=CAT, headers=PHOTO) as reply:
-                    body = await reply.json()
-                replies[reply.status] += 1
-                if reply.status == 429:
-                    assert body["error"] == "queue_full"
-                    assert 1 <= int(reply.headers["Retry-After"]) <= 10
+            async with http.post("/predict", data=CAT, headers=PHOTO) as reply:
+                body = await reply.json()
+            replies[reply.status] += 1
+            if reply.status == 429:
+                assert body["error"] == "queue_full"
+                assert 1 <= int(reply.headers["Retry-After"]) <= 10
 
         async with asyncio.TaskGroup() as clients:
             for _ in range(1000):
@@ -43,7 +42,7 @@ async def test_a_thousand_clients_get_their_answer_or_a_429_that_says_when(start
             results = (await reply.json())["results"]
 
     assert set(replies) == {200, 429}
-    assert replies.total() == 2000
+    assert replies.total() == 1000
     assert replies[200] >= 32
     assert results["Success"] == results["total"] == replies[200] + 1
     assert _resident(server, "VmHWM") < before + 150_000
