@@ -11,7 +11,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet
 MODEL := server/model/efficientnet_lite0.onnx
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check chaos soak overload format clean
+.PHONY: help setup run test faults check chaos soak overload format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,10 +21,13 @@ setup: $(VENV)/server $(MODEL) ## make .venv and the default model
 run: setup ## serve: make run HOST=127.0.0.1 PORT=9000 ARGS="--workers 4"
 	@exec $(PY) -m server --host $(HOST) --port $(PORT) $(ARGS)
 
-test: setup $(VENV)/dev ## run the tests
-	@$(PY) -m pytest
+test: setup $(VENV)/dev ## run the tests, but for those of faults
+	@$(PY) -m pytest --ignore tests/faults
 
-check: setup $(VENV)/dev ## format, lint, types, tests
+faults: setup $(VENV)/dev ## run the tests of faults: kills, full disks, power cuts, bad models
+	@$(PY) -m pytest tests/faults
+
+check: setup $(VENV)/dev ## format, lint, types, all tests
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
