@@ -10,6 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
+from server.backup.backups import Backups
 from server.batcher import Batcher
 from server.health import Health, Phase
 from server.idempotency import Idempotency
@@ -17,13 +18,13 @@ from server.inference import Inference
 from server.model.header import ImageLimits
 from server.model.hosted import ImageInput, Outcome
 from server.predictions import Predictions
+from server.remote.connect import connect
 from server.retention import Keep, Retention
 from server.runner.process import ProcessWorker
 from server.runner.runner import Runner
 from server.runner.thread import ThreadWorker
 from server.runner.worker import Worker, WorkerConfig, run_batch
 from server.settings import Settings
-from server.store import Store
 from server.store.saved_images import SavedImages
 from server.store.space import FreeSpace
 from server.store.sqlite import SQLiteStore
@@ -38,7 +39,8 @@ log = logging.getLogger("server")
 
 SETTINGS: Final = web.AppKey("settings", Settings)
 SUPERVISOR: Final = web.AppKey("supervisor", Supervisor)
-STORE: Final = web.AppKey("store", Store)
+STORE: Final = web.AppKey("store", SQLiteStore)
+SAVED_IMAGES: Final = web.AppKey("saved_images", SavedImages)
 
 
 def create_app(settings: Settings) -> web.Application:
@@ -49,7 +51,7 @@ def create_app(settings: Settings) -> web.Application:
     app[keys.PACE] = Pace()
     app.on_response_prepare.append(middleware.echo_request_id)
     app.add_routes(ROUTES)
-    app.cleanup_ctx.extend([_supervision, _storage, _service])
+    app.cleanup_ctx.extend([_supervision, _storage, _backup, _service])
     return app
 
 
@@ -59,10 +61,27 @@ async def _supervision(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _storage(app: web.Application) -> AsyncIterator[None]:
-    store = SQLiteStore(app[SETTINGS].data_dir, on_broken=app[SUPERVISOR].fail)
+    settings = app[SETTINGS]
+    store = SQLiteStore(
+        settings.data_dir, app[SUPERVISOR].fail, export_added=settings.export == "all"
+    )
     app[STORE] = store
+    app[SAVED_IMAGES] = SavedImages(settings.data_dir / "images")
     yield
     await store.close()
+
+
+async def _backup(app: web.Application) -> AsyncIterator[None]:
+    settings, store, saved_images = app[SETTINGS], app[STORE], app[SAVED_IMAGES]
+    backups = Backups(
+        store,
+        connect(settings.remote_url(), settings.s3_options()),
+        settings.export_interval,
+        on_imported=lambda: saved_images.retain(store.has),
+    )
+    app[keys.BACKUPS] = backups
+    yield
+    await backups.close()
 
 
 async def _service(app: web.Application) -> AsyncIterator[None]:
@@ -75,11 +94,13 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         settings.batch_limits(),
     )
     inference = Inference(batcher, settings.workers, app[STORE].count_attempt)
-    predictions, retention = _make_predictions(settings, app[STORE], inference)
+    predictions, retention = _make_predictions(app, inference)
     await predictions.begin()
     app[keys.HEALTH].obstacle = runner.obstacle
     app[keys.PREDICTIONS] = predictions
-    app[keys.STATUS] = StatusReport(app[keys.HEALTH], predictions, inference, runner, app[STORE])
+    app[keys.STATUS] = StatusReport(
+        app[keys.HEALTH], predictions, inference, runner, app[STORE], app[keys.BACKUPS]
+    )
     app[keys.UPLOADS] = UploadReader(
         settings.max_body_bytes,
         settings.body_timeout,
@@ -95,10 +116,8 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
     await asyncio.to_thread(runner.shutdown, cancel_futures=True)
 
 
-def _make_predictions(
-    settings: Settings, store: Store, inference: Inference
-) -> tuple[Predictions, Retention]:
-    saved_images = SavedImages(settings.data_dir / "images")
+def _make_predictions(app: web.Application, inference: Inference) -> tuple[Predictions, Retention]:
+    settings, store, saved_images = app[SETTINGS], app[STORE], app[SAVED_IMAGES]
     idempotency = Idempotency(store, settings.keep_keys)
     predictions = Predictions(
         store=store,
@@ -114,12 +133,15 @@ def _make_predictions(
 
 
 async def _load(app: web.Application, runner: Runner, inference: Inference) -> None:
-    """Load the model into every worker; then take work, that of before the restart first."""
+    """Load the model into every worker, restore what is backed up, then take work."""
     began = time.monotonic()
     info, *_ = await asyncio.gather(*map(asyncio.wrap_future, runner.start()))
     inference.model = info
     if info.decodes:
         app[keys.UPLOADS].limits = None
+    app[keys.HEALTH].phase = Phase.RESTORING
+    await app[keys.BACKUPS].restore(app[SETTINGS].import_on_start)
+    app[SUPERVISOR].start("exporter", app[keys.BACKUPS].run())
     app[SUPERVISOR].start("backlog", app[keys.PREDICTIONS].backlog.run())
     app[keys.HEALTH].phase = Phase.READY
     log.info("ready    %s, loaded in %.1f s", info.name, time.monotonic() - began)

@@ -116,6 +116,30 @@ class UndecodableImageError(ServerError):
     code, status = "undecodable_image", 422
 
 
+class NoBackupError(ServerError):
+    """There is nothing to import."""
+
+    code, status = "no_backup", 404
+
+
+class BackupBusyError(ServerError):
+    """An import or export is running already."""
+
+    code, status = "backup_running", 409
+
+
+class BackupUnusableError(ServerError):
+    """The backup is truncated, corrupt, foreign or of a newer server; nothing was changed."""
+
+    code, status = "backup_unusable", 502
+
+
+class RemoteFailedError(ServerError):
+    """The remote can't be reached, or refuses."""
+
+    code, status = "remote_failed", 502
+
+
 class QueueFullError(ServerError):
     """More requests wait than the queue holds."""
 

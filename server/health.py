@@ -14,6 +14,7 @@ class Phase(Enum):
     """Where the server is in its life; the value is what a client is told."""
 
     STARTING = "The server is starting: its model is being loaded. Try again in a moment."
+    RESTORING = "The server is starting: its results are being restored from the backup. Try again."
     READY = "ready"
     DRAINING = "The server is shutting down. Send the request to another one, or later."
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from server import banner
 from server.app import SUPERVISOR, create_app
+from server.errors import BackupUnusableError
 from server.health import Phase
 from server.runner.worker import ModelLoadError
 from server.settings import Settings
@@ -152,6 +153,10 @@ def _raise_failure(app: web.Application, settings: Settings) -> None:
         if error.details:
             log.error("%s", error.details.rstrip())
         raise CannotStartError(f"--model {settings.model} can't be loaded: {error}") from error
+    except BackupUnusableError as error:
+        raise CannotStartError(
+            f"{error} To start without what is backed up: --import-on-start never"
+        ) from error
 
 
 async def _drain(app: web.Application, listener: asyncio.Server, grace: float) -> None:
@@ -163,6 +168,7 @@ async def _drain(app: web.Application, listener: asyncio.Server, grace: float) -
     try:
         async with asyncio.timeout(grace):
             await asyncio.gather(health.idle(), app[keys.PREDICTIONS].drain())
+            await app[keys.BACKUPS].flush()
     except TimeoutError:
         log.warning("the grace time is over; what still runs is given up")
 

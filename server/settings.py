@@ -5,7 +5,7 @@ from argparse import Action, HelpFormatter
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AfterValidator, ByteSize, Field, ValidationError, field_validator
+from pydantic import AfterValidator, ByteSize, Field, FilePath, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -14,9 +14,12 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from server.backup.backups import ImportOnStart
 from server.batcher import BatchLimits
 from server.logs import LogFormat
 from server.model.header import ImageLimits
+from server.remote.connect import check_url
+from server.remote.s3_connection import S3Options
 from server.retention import Keep
 
 PREFIX: Final = "SERVER_"
@@ -37,6 +40,10 @@ Seconds = Annotated[float, Field(gt=0, le=1_000_000)]  # poll takes no more than
 def _check_keep(text: str) -> str:
     Keep.parse(text)
     return text
+
+
+def _check_remote(url: str) -> str:
+    return check_url(url)
 
 
 class _Help(HelpFormatter):
@@ -136,6 +143,30 @@ class Settings(BaseSettings):
     keep_keys: float = Field(
         86_400, ge=0, allow_inf_nan=False, description="seconds an Idempotency-Key is remembered"
     )
+    remote: Annotated[str, AfterValidator(_check_remote)] | None = Field(
+        None,
+        description="where results are backed up: s3://bucket/prefix or file:///folder;"
+        " if not told, the folder backup in --data-dir",
+    )
+    export: Literal["all", "async-only"] = Field(
+        "all", description="whose results are backed up as they come"
+    )
+    export_interval: Seconds = Field(1, description="seconds between two writes to the remote")
+    import_on_start: ImportOnStart = Field(
+        "if-empty", description="whether results are taken from the remote before serving"
+    )
+    s3_path_style: bool | None = Field(
+        None,
+        description="bucket in the path, not in the host; default: with an endpoint of your own",
+    )
+    s3_storage_class: str | None = Field(None, description="such as STANDARD_IA")
+    s3_encryption: Literal["AES256", "aws:kms"] | None = Field(
+        None, description="encryption on the server's side"
+    )
+    s3_kms_key: str | None = Field(None, description="key for --s3-encryption aws:kms")
+    s3_ca_bundle: FilePath | None = Field(
+        None, description="certificates to trust; AWS_CA_BUNDLE does it too"
+    )
     log_format: LogFormat = Field("text", description="log lines for people or for machines")
 
     def batch_limits(self) -> BatchLimits:
@@ -146,6 +177,20 @@ class Settings(BaseSettings):
             queue=self.max_queue,
             queue_bytes=self.max_queue_bytes,
             queue_timeout=self.queue_timeout,
+        )
+
+    def remote_url(self) -> str:
+        """Where results are backed up."""
+        return self.remote or (self.data_dir.resolve() / "backup").as_uri()
+
+    def s3_options(self) -> S3Options:
+        """How S3 is spoken to."""
+        return S3Options(
+            path_style=self.s3_path_style,
+            storage_class=self.s3_storage_class,
+            encryption=self.s3_encryption,
+            kms_key=self.s3_kms_key,
+            ca_bundle=self.s3_ca_bundle,
         )
 
     def image_limits(self) -> ImageLimits:

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import re
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Final
 
@@ -59,6 +60,14 @@ class SavedImages:
         """The requests in doubt: the server ended while it recorded them."""
         found = await asyncio.to_thread(lambda: list(self._folder.glob(f"*{IN_DOUBT}")))
         return [path.name.removesuffix(IN_DOUBT) for path in found]
+
+    async def retain(self, is_known: Callable[[str], Awaitable[bool]]) -> None:
+        """Delete what was saved for requests that have no result any more."""
+        found = await asyncio.to_thread(lambda: {path.name for path in self._folder.glob("*")})
+        doubtful = await self.doubtful()  # as of now: these may be about to be recorded
+        for name in found - {name for each in doubtful for name in (each, f"{each}{IN_DOUBT}")}:
+            if not name.endswith(IN_DOUBT) and not await is_known(name):
+                await self.delete(name)
 
     async def delete(self, request_id: str) -> None:
         """Delete what was saved for a request, if anything was."""

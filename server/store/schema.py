@@ -40,6 +40,37 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) STRICT;
     CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
     """,
+    """
+    -- what is Pending has an upload, so `images` finds it: an import replaces the table of
+    -- predictions, and no statement may depend on the name of an index of it
+    DROP INDEX predictions_pending;
+    -- ids whose results were recorded or deleted since the last export; NULL: all were deleted
+    CREATE TABLE changes (
+        seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+        request_id   TEXT
+    ) STRICT;
+    INSERT INTO changes (request_id)
+        SELECT request_id FROM predictions WHERE status <> 'Pending' ORDER BY seq;
+    -- deletions, remembered so that no backup brings their results back
+    CREATE TABLE tombstones (
+        seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+        request_id   TEXT    NOT NULL UNIQUE,
+        deleted_at   INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX tombstones_by_time ON tombstones (deleted_at);
+    -- when all results were deleted last: none that was completed up to then is there
+    CREATE TABLE clearing (
+        id           INTEGER PRIMARY KEY CHECK (id = 0),
+        cleared_at   INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO clearing VALUES (0, 0);
+    -- files of the remote that hold nothing which this database lacks: a snapshot, by its key, or
+    -- a writer's groups of changes up to a number
+    CREATE TABLE absorbed (
+        name         TEXT    PRIMARY KEY,
+        number       INTEGER NOT NULL
+    ) STRICT;
+    """,
 )
 
 

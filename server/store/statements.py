@@ -2,32 +2,32 @@
 
 from typing import Final
 
-from server.prediction import TRANSITIONS
+from server.store import rows
 
-_OPEN = ", ".join(f"'{status}'" for status, following in TRANSITIONS.items() if following)
-
-_COLUMNS = (
-    "request_id, status, created_at, response, error, completed_at, model,"
-    " queued_ms, decode_ms, predict_ms"
+_COLUMNS_OF_PREDICTIONS = ", ".join(
+    f"predictions.{name.strip()}" for name in rows.COLUMNS.split(",")
 )
 
-_COLUMNS_OF_PREDICTIONS = ", ".join(f"predictions.{name.strip()}" for name in _COLUMNS.split(","))
+# NULL stays NULL; a clock that was put back must not make a new result look like a cleared one
+_COMPLETED_AT = "max(?, (SELECT cleared_at + 1 FROM clearing))"
 
-INSERT: Final = f"INSERT INTO predictions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT: Final = f"""
+INSERT INTO predictions ({rows.COLUMNS}) VALUES (?, ?, ?, ?, ?, {_COMPLETED_AT}, ?, ?, ?, ?)
+"""
 
 INSERT_IMAGE: Final = "INSERT INTO images (seq, name, save_locally, data) VALUES (?, ?, ?, ?)"
 
 FINISH: Final = f"""
 UPDATE predictions
-SET status = ?, response = ?, error = ?, completed_at = ?, model = ?,
+SET status = ?, response = ?, error = ?, completed_at = {_COMPLETED_AT}, model = ?,
     queued_ms = ?, decode_ms = ?, predict_ms = ?
-WHERE request_id = ? AND status IN ({_OPEN})
+WHERE request_id = ? AND status IN ({rows.OPEN})
 RETURNING seq
 """
 
 COUNT_ATTEMPT: Final = f"""
 UPDATE predictions SET attempts = attempts + ?
-WHERE request_id = ? AND status IN ({_OPEN})
+WHERE request_id = ? AND status IN ({rows.OPEN})
 RETURNING attempts
 """
 
@@ -58,7 +58,7 @@ DELETE_KEYS_BEFORE: Final = "DELETE FROM idempotency_keys WHERE created_at < ?"
 DELETE_FINISHED_BEFORE: Final = f"""
 DELETE FROM predictions WHERE seq IN (
     SELECT seq FROM predictions
-    WHERE (created_at, seq) <= (?, ?) AND status NOT IN ({_OPEN})
+    WHERE (created_at, seq) <= (?, ?) AND status NOT IN ({rows.OPEN})
     ORDER BY created_at, seq LIMIT ?
 )
 RETURNING seq, request_id
@@ -68,26 +68,23 @@ NTH_NEWEST: Final = """
 SELECT created_at, seq FROM predictions ORDER BY created_at DESC, seq DESC LIMIT 1 OFFSET ?
 """
 
-GET: Final = f"SELECT {_COLUMNS} FROM predictions WHERE request_id = ?"
+GET: Final = f"SELECT {rows.COLUMNS} FROM predictions WHERE request_id = ?"
 
 GET_UPLOAD: Final = f"""
-SELECT name, save_locally, data, attempts, {_COLUMNS}
+SELECT name, save_locally, data, attempts, {rows.COLUMNS}
 FROM images JOIN predictions USING (seq) WHERE request_id = ?
 """
 
-PENDING_AFTER: Final = f"""
-SELECT seq, request_id FROM predictions INDEXED BY predictions_pending
-WHERE status IN ({_OPEN}) AND seq > ? ORDER BY seq LIMIT ?
+PENDING_AFTER: Final = """
+SELECT seq, request_id FROM images CROSS JOIN predictions USING (seq) WHERE seq > ?
+ORDER BY seq LIMIT ?
 """
 
-OLDEST_PENDING: Final = f"""
-SELECT created_at FROM predictions INDEXED BY predictions_pending
-WHERE status IN ({_OPEN}) ORDER BY seq LIMIT 1
+OLDEST_PENDING: Final = """
+SELECT created_at FROM images CROSS JOIN predictions USING (seq) ORDER BY seq LIMIT 1
 """
 
-COUNT_PENDING: Final = f"""
-SELECT count(*) FROM predictions INDEXED BY predictions_pending WHERE status IN ({_OPEN})
-"""
+COUNT_PENDING: Final = f"SELECT count(*) FROM predictions WHERE status IN ({rows.OPEN})"
 
 LAST_SEQ: Final = "SELECT ifnull(max(seq), 0) FROM predictions"
 
@@ -107,6 +104,6 @@ def page(*, status: bool, since: bool, before: bool) -> str:
     if before:
         conditions.append("(created_at, seq) < (:before_time, :before_seq)")
     return (
-        f"SELECT {_COLUMNS}, seq FROM predictions WHERE {' AND '.join(conditions)}"
+        f"SELECT {rows.COLUMNS}, seq FROM predictions WHERE {' AND '.join(conditions)}"
         " ORDER BY created_at DESC, seq DESC LIMIT :limit"
     )

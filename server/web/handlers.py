@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from server.web import listing, parameters, replies
-from server.web.keys import HEALTH, PREDICTIONS, STATUS, UPLOADS
+from server.web import listing, parameters, progress, replies
+from server.web.keys import BACKUPS, HEALTH, PREDICTIONS, STATUS, UPLOADS
 
 
 async def status(request: web.Request) -> web.Response:
@@ -74,3 +74,15 @@ async def delete_all(request: web.Request) -> web.Response:
     return replies.done(
         f"{deleted} results are deleted." if deleted != 1 else "1 result is deleted."
     )
+
+
+async def import_all(request: web.Request) -> web.StreamResponse:
+    """`POST /import`: replace the results by those of the backup, all or none."""
+    request.app[HEALTH].require_ready()
+    return await progress.follow(request, request.app[BACKUPS].start_import())
+
+
+async def export_all(request: web.Request) -> web.StreamResponse:
+    """`POST /export`: back every result up."""
+    request.app[HEALTH].require_ready()
+    return await progress.follow(request, request.app[BACKUPS].start_export())

@@ -4,12 +4,14 @@ from typing import Final
 
 from aiohttp import web
 
+from server.backup.backups import Backups
 from server.health import Health
 from server.predictions import Predictions
 from server.web.pace import Pace
 from server.web.status import StatusReport
 from server.web.upload import UploadReader
 
+BACKUPS: Final = web.AppKey("backups", Backups)
 HEALTH: Final = web.AppKey("health", Health)
 PACE: Final = web.AppKey("pace", Pace)
 PREDICTIONS: Final = web.AppKey("predictions", Predictions)

@@ -67,11 +67,16 @@ def accepted(prediction: Prediction, location: str, *, preferred: bool) -> web.R
     return json_reply(receipt, status=202, headers=headers | {PREFERENCE_APPLIED: "respond-async"})
 
 
+def envelope(error: ServerError) -> dict[str, str]:
+    """An error as all errors are told."""
+    return {"status": Status.FAIL, "response": error.sentence, "error": error.code}
+
+
 def failure(
     error: ServerError, *, request_id: str | None = None, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """An error in the envelope that all errors share."""
-    body = {"status": Status.FAIL, "response": error.sentence, "error": error.code}
+    """An error, with its status."""
+    body = envelope(error)
     if request_id:
         body["request_id"] = request_id
     headers = dict(headers or {})

@@ -14,4 +14,6 @@ ROUTES = (
     web.get("/predictResults/{request_id}", handlers.get_result),
     web.delete("/delete/{request_id}", handlers.delete),
     web.delete("/deleteAll", handlers.delete_all),
+    web.post("/import", handlers.import_all),
+    web.post("/export", handlers.export_all),
 )

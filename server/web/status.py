@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from server import __version__
+from server.backup.backups import Backups
 from server.health import Health
 from server.inference import Inference
 from server.prediction import now
@@ -20,6 +21,7 @@ class StatusReport:
     inference: Inference
     runner: Runner
     store: Store
+    backups: Backups
 
     async def collect(self) -> dict[str, object]:
         """The report, as JSON says it."""
@@ -48,5 +50,6 @@ class StatusReport:
                 "running": self.inference.batcher.running,
                 "limit": self.inference.batcher.limits.queue,
             },
+            "backup": await self.backups.status(),
             "results": {"total": sum(counts.values())} | {str(key): n for key, n in counts.items()},
         }

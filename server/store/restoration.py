@@ -1,0 +1,142 @@
+"""A restoration: a backup's results, gathered beside the present ones, then put in their place."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import apsw
+
+from server.prediction import Prediction
+from server.store import backup_statements as statements
+from server.store.database import fetch
+from server.store.lines import Clearing, Deletion, parse
+from server.store.rows import to_row
+from server.store.writer import Writer
+
+RESERVED: Final = 2**32
+"""Numbers (`seq`) that an import sets aside for its results; no result is accepted under them."""
+
+AT_ONCE: Final = 250
+"""Rows written in one transaction: what waits for the writer meanwhile waits a few milliseconds."""
+
+SWEPT_AT_ONCE: Final = 2000
+"""Rows looked at in one transaction."""
+
+
+class Restoration:
+    """Fills a table of its own, in many small transactions; `swap` makes it the present one.
+
+    Until then, and if that never comes, no result that is there is touched. One at a time.
+
+    Args:
+        writer: Of the database.
+
+    Attributes:
+        results: How many results were gathered and not known to be deleted.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._first = 0
+        self._cleared_at = 0
+        self.results = 0
+
+    async def begin(self) -> None:
+        """Make the table."""
+        self._first = await self._writer.run(_begin)
+
+    async def add(self, lines: Sequence[bytes]) -> None:
+        """Gather lines of a backup, in any order; of an id, the newest completion counts.
+
+        Raises:
+            BackupUnusableError: One is none of ours.
+        """
+        for start in range(0, len(lines), AT_ONCE):
+            await self._add(lines[start : start + AT_ONCE])
+
+    async def swap(self, absorbed: Mapping[str, int]) -> None:
+        """Put what was gathered in the place of the present results, in one transaction.
+
+        These stay: what is Pending, what is not exported yet, what was recorded since `begin`. And
+        what is deleted, here or by the backup, stays deleted.
+
+        Args:
+            absorbed: The files that were read (`Journal.absorb`).
+        """
+        swept = await self._sweep()
+
+        def work(connection: apsw.Connection) -> None:
+            values = self._deleted(connection) | {
+                "swept_cleared_at": swept["cleared_at"],
+                "swept_tombstone": swept["tombstone"],
+                "end": self._first + RESERVED,
+            }
+            for statement in statements.DROP_DELETED:
+                connection.execute(statement, values)
+                self.results -= connection.changes()
+            for statement in statements.REPLACE:
+                connection.execute(statement, values)
+            connection.executemany(statements.ABSORB, absorbed.items())
+
+        await self._writer.run(work)
+
+    async def abandon(self) -> None:
+        """Drop the table."""
+        await self._writer.run(drop)
+
+    async def _add(self, lines: Sequence[bytes]) -> None:
+        entries = await asyncio.to_thread(lambda: [parse(line) for line in lines])
+        results = [to_row(entry) for entry in entries if isinstance(entry, Prediction)]
+        deletions = [entry for entry in entries if isinstance(entry, Deletion)]
+        clearings = [entry.cleared_at for entry in entries if isinstance(entry, Clearing)]
+        self._cleared_at = max([self._cleared_at, *clearings])
+        self.results += len(results)
+
+        def work(connection: apsw.Connection) -> None:
+            connection.executemany(statements.IMPORT, results)
+            connection.executemany(statements.ADD_TOMBSTONE, deletions)
+
+        await self._writer.run(work)
+
+    async def _sweep(self) -> dict[str, int]:
+        """Drop gathered results that are deleted, bit by bit; as of which deletions that was."""
+        deleted = await self._writer.run(self._deleted)
+        last = self._first + self.results
+        for after in range(self._first, last, SWEPT_AT_ONCE):
+            values = deleted | {"after": after, "last": after + SWEPT_AT_ONCE}
+
+            def work(connection: apsw.Connection, values: dict[str, int] = values) -> None:
+                connection.execute(statements.SWEEP, values)
+                self.results -= connection.changes()
+
+            await self._writer.run(work)
+        return deleted
+
+    def _deleted(self, connection: apsw.Connection) -> dict[str, int]:
+        """Up to when all results are deleted, and the last of the tombstones."""
+        cleared_at, tombstone = fetch(connection, statements.LAST_DELETIONS)[0]
+        return {"cleared_at": max(cleared_at, self._cleared_at), "tombstone": tombstone}
+
+
+def drop(connection: apsw.Connection) -> None:
+    """Drop what an import that did not end has left."""
+    connection.execute("DROP TABLE IF EXISTS imported")
+
+
+def _begin(connection: apsw.Connection) -> int:
+    """Make `imported` in the shape of `predictions`; the number after which its rows begin."""
+    drop(connection)
+    first: int = fetch(connection, statements.LAST_NUMBER)[0][0]
+    for name, sql in fetch(connection, statements.SHAPE):
+        title = re.compile(r"^CREATE (TABLE|INDEX) .*?\(", re.DOTALL)
+        if name == "predictions":
+            connection.execute(title.sub("CREATE TABLE imported (", sql, count=1))
+        else:  # an index keeps its name when its table is renamed: each needs one of its own
+            base = re.sub(r"_\d+$", "", name)
+            connection.execute(
+                title.sub(f"CREATE INDEX {base}_{first} ON imported (", sql, count=1)
+            )
+    connection.execute(statements.RESERVE, (first + RESERVED, "predictions"))
+    connection.execute(statements.RESERVE, (first, "imported"))
+    return first
