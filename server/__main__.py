@@ -1,4 +1,4 @@
-"""The command line: `python -m server` serves, `python -m server check` tries a model."""
+"""The command line: serve; or check a model, import, export."""
 
 import argparse
 import logging
@@ -10,12 +10,15 @@ import uvloop
 from server import logs, settings
 from server.model.check import check
 from server.serve import CannotStartError, serve
+from server.transfer import transfer
 
 
 def main(arguments: list[str]) -> int:
     """Run what the arguments say; the exit code: 0 well, 1 failed, 2 wrongly called."""
     if arguments[:1] == ["check"]:
         return _check(arguments[1:])
+    if arguments[:1] in (["import"], ["export"]):
+        return _transfer(*arguments)
     return _serve(arguments)
 
 
@@ -36,6 +39,15 @@ def _serve(arguments: list[str]) -> int:
         logging.getLogger("server").exception("the server ended")
         return 1
     return 0
+
+
+def _transfer(what: str, *arguments: str) -> int:
+    try:
+        chosen = settings.load([*arguments])
+    except settings.BadSettingError as error:
+        return _refuse(str(error))
+    logs.configure(chosen.log_format)
+    return uvloop.run(transfer(what, chosen))
 
 
 def _check(arguments: list[str]) -> int:

@@ -1,6 +1,7 @@
 """Every setting of the server: its flag, its environment variable, its default and its bounds."""
 
 import os
+import re
 from argparse import Action, HelpFormatter
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -29,7 +30,7 @@ METAVARS: Final = {
     "str": "TEXT",
     "int": "N",
     "float": "N",
-    "Path": "FOLDER",
+    "Path": "PATH",
     "ByteSize": "BYTES",
     "tuple": "FORMATS",
 }
@@ -42,10 +43,6 @@ def _check_keep(text: str) -> str:
     return text
 
 
-def _check_remote(url: str) -> str:
-    return check_url(url)
-
-
 class _Help(HelpFormatter):
     """Help that shows values as a person types them."""
 
@@ -55,8 +52,9 @@ class _Help(HelpFormatter):
     def add_argument(self, action: Action) -> None:
         if isinstance(action.metavar, str):
             action.metavar = METAVARS.get(action.metavar.partition("[")[0], action.metavar)
-        if action.help and isinstance(action.default, tuple):
-            action.help = action.help.replace(str(action.default), ",".join(action.default))
+        if action.help:
+            shown = action.help.removesuffix(" (default: null)")
+            action.help = re.sub(r"(?<=default: )\('(.*)'\)", r"\1", shown).replace("', '", ",")
         super().add_argument(action)
 
 
@@ -68,7 +66,8 @@ class Settings(BaseSettings):
     """Serve one image model over HTTP: uploads in, JSON answers out, every result kept.
 
     Each flag is also an environment variable: SERVER_PORT is --port. A flag wins.
-    "python -m server check MODEL IMAGE..." tries a model without a server.
+    "python -m server check MODEL IMAGE..." tries a model without a server;
+    "python -m server import" and "... export" move results while none runs.
     """
 
     model_config = SettingsConfigDict(
@@ -143,29 +142,28 @@ class Settings(BaseSettings):
     keep_keys: float = Field(
         86_400, ge=0, allow_inf_nan=False, description="seconds an Idempotency-Key is remembered"
     )
-    remote: Annotated[str, AfterValidator(_check_remote)] | None = Field(
+    remote: Annotated[str, AfterValidator(check_url)] | None = Field(
         None,
         description="where results are backed up: s3://bucket/prefix or file:///folder;"
-        " if not told, the folder backup in --data-dir",
+        " if not told, the folder backup in the data directory",
     )
     export: Literal["all", "async-only"] = Field(
         "all", description="whose results are backed up as they come"
     )
     export_interval: Seconds = Field(1, description="seconds between two writes to the remote")
     import_on_start: ImportOnStart = Field(
-        "if-empty", description="whether results are taken from the remote before serving"
+        "if-empty", description="when results are taken from the remote before serving"
     )
-    s3_path_style: bool | None = Field(
-        None,
-        description="bucket in the path, not in the host; default: with an endpoint of your own",
+    s3_path_style: Literal["auto", "always", "never"] = Field(
+        "auto", description="the bucket in the path of URLs; auto: if an endpoint is set"
     )
     s3_storage_class: str | None = Field(None, description="such as STANDARD_IA")
-    s3_encryption: Literal["AES256", "aws:kms"] | None = Field(
-        None, description="encryption on the server's side"
+    s3_encryption: Literal["none", "AES256", "aws:kms"] = Field(
+        "none", description="what S3 is told to encrypt with"
     )
-    s3_kms_key: str | None = Field(None, description="key for --s3-encryption aws:kms")
+    s3_kms_key: str | None = Field(None, description="the key for aws:kms")
     s3_ca_bundle: FilePath | None = Field(
-        None, description="certificates to trust; AWS_CA_BUNDLE does it too"
+        None, description="file of the certificates to trust, as AWS_CA_BUNDLE is"
     )
     log_format: LogFormat = Field("text", description="log lines for people or for machines")
 
@@ -185,10 +183,11 @@ class Settings(BaseSettings):
 
     def s3_options(self) -> S3Options:
         """How S3 is spoken to."""
+        style, encryption = self.s3_path_style, self.s3_encryption
         return S3Options(
-            path_style=self.s3_path_style,
+            path_style=None if style == "auto" else style == "always",
             storage_class=self.s3_storage_class,
-            encryption=self.s3_encryption,
+            encryption=None if encryption == "none" else encryption,
             kms_key=self.s3_kms_key,
             ca_bundle=self.s3_ca_bundle,
         )

@@ -14,15 +14,15 @@ MAX_FILE: Final = 330  # about 300
 # Each room, and the rooms that it may import. Imports point down: to rooms further down here.
 ROOMS: Final[dict[str, set[str]]] = {
     "__main__": {"serve", "settings", "model", "logs"},
-    "serve": {"app", "banner", "settings", "web", "runner", "store", "health"},
+    "serve": {"app", "banner", "settings", "web", "runner", "store", "health", "errors"},
     "banner": {"settings"},
     "app": {
         *("settings", "web", "predictions", "retention", "idempotency", "inference"),
-        *("batcher", "runner", "model", "store", "supervisor", "health"),
+        *("batcher", "runner", "model", "backup", "store", "remote", "supervisor", "health"),
     },
-    "settings": {"retention", "batcher", "model", "logs"},
+    "settings": {"backup", "retention", "batcher", "model", "remote", "logs"},
     "web": {
-        *("predictions", "inference", "runner", "model", "store"),
+        *("predictions", "backup", "inference", "runner", "model", "store"),
         *("prediction", "health", "errors"),
     },
     "predictions": {
@@ -36,7 +36,9 @@ ROOMS: Final[dict[str, set[str]]] = {
     "batcher": {"errors"},
     "runner": {"model", "logs", "errors"},
     "model": {"errors"},
+    "backup": {"store", "remote", "errors"},
     "store": {"prediction", "errors"},
+    "remote": set(),
     "supervisor": set(),
     "prediction": set(),
     "waiters": set(),
@@ -51,6 +53,9 @@ LIBRARIES: Final[dict[str, set[str]]] = {
     "aiohttp": {"__main__", "serve", "app", "web"},
     "multipart": {"web"},
     "apsw": {"store"},
+    "aiobotocore": {"remote"},
+    "botocore": {"remote"},
+    "zstandard": {"backup"},
     "sqlite3": set(),  # apsw brings a newer SQLite
     "pydantic_settings": {"settings"},
     "uvloop": {"__main__"},

@@ -41,7 +41,7 @@ def test_an_accepted_prediction_is_pending_under_a_new_uuid() -> None:
     before = now()
     first, second = accepted(), accepted()
     assert first.status is Status.PENDING
-    assert UUID(first.request_id).version == 4
+    assert UUID(first.request_id).version == 7
     assert str(UUID(first.request_id)) == first.request_id
     assert first.request_id != second.request_id
     assert before <= first.created_at <= now()

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from pydantic.fields import FieldInfo
 
 from server import settings
 from server.settings import BadSettingError, Settings, load
@@ -31,11 +30,21 @@ def variable(name: str) -> str:
     return f"SERVER_{name}".upper()
 
 
-def another(field: FieldInfo) -> tuple[str, object]:
+EXAMPLES: dict[str, object] = {
+    "keep_results": "30d,1000",
+    "remote": "s3://bucket/prefix",
+    "s3_storage_class": "STANDARD_IA",
+    "s3_kms_key": "alias/ours",
+    "s3_ca_bundle": Path(__file__),
+}
+
+
+def another(name: str) -> tuple[str, object]:
     """A value that is not the default: as one types it, and as it is read."""
+    field = FIELDS[name]
     default = field.default
-    if default == "all":
-        return "30d,1000", "30d,1000"
+    if name in EXAMPLES:
+        return str(EXAMPLES[name]), EXAMPLES[name]
     if isinstance(default, int | float):
         return str(default + 1), default + 1
     if isinstance(default, Path):
@@ -60,14 +69,14 @@ def test_the_defaults_are_taken_where_nothing_is_said() -> None:
 
 @each_setting
 def test_a_setting_is_read_from_its_flag(name: str) -> None:
-    text, value = another(FIELDS[name])
+    text, value = another(name)
     for arguments in ([flag(name), text], [f"{flag(name)}={text}"]):
         assert getattr(load(arguments), name) == value
 
 
 @each_setting
 def test_a_setting_is_read_from_its_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text, value = another(FIELDS[name])
+    text, value = another(name)
     monkeypatch.setenv(variable(name), text)
     loaded = load([])
     assert getattr(loaded, name) == value
@@ -76,7 +85,7 @@ def test_a_setting_is_read_from_its_variable(name: str, monkeypatch: pytest.Monk
 
 @each_setting
 def test_a_flag_wins_over_its_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text, value = another(FIELDS[name])
+    text, value = another(name)
     monkeypatch.setenv(variable(name), "not used, not even checked")
     assert getattr(load([flag(name), text]), name) == value
 
@@ -93,7 +102,8 @@ BAD = [
     *((name, text) for name in CHOICES for text in ("another", "")),
     *(("image_formats", text) for text in ("", ",", "jpeg,", "heic", "jpeg png", "[jpeg]")),
     *[("port", "65536"), ("workers", "0"), ("max_batch_size", "0"), ("predict_timeout", "0")],
-    *[("predict_timeout", "inf"), ("workers", "1.5"), ("port", "90 00")],
+    *(("remote", text) for text in ("", "s3://", "file://folder", "ftp://host/x", "s3://k:v@b")),
+    *[("s3_ca_bundle", "/nonexistent"), ("predict_timeout", "inf"), ("workers", "1.5"), ("port", "90 00")],
 ]
 
 
@@ -180,7 +190,7 @@ def test_help_lists_every_flag_with_its_default() -> None:
     assert set(shown) == {"help", *(flag(name)[2:] for name in FIELDS)}
     for name, field in FIELDS.items():
         default = shown[flag(name)[2:]].partition("(default: ")[2]
-        expected = field.default if isinstance(field.default, tuple) else [field.default]
+        expected = field.default if isinstance(field.default, tuple) else [field.default or ""]
         assert all(str(each) in default for each in expected), name
         assert field.description
         assert field.description in shown[flag(name)[2:]].replace("- ", "-")
