@@ -46,8 +46,12 @@ def _transfer(what: str, *arguments: str) -> int:
         chosen = settings.load([*arguments])
     except settings.BadSettingError as error:
         return _refuse(str(error))
-    logs.configure(chosen.log_format)
-    return uvloop.run(transfer(what, chosen))
+    logging.getLogger("server").setLevel(logging.ERROR)  # the command says all else itself
+    try:
+        return uvloop.run(transfer(what, chosen))
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\npython -m server: the {what} is given up; nothing was changed\n")
+        return 130
 
 
 def _check(arguments: list[str]) -> int:

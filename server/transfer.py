@@ -1,6 +1,5 @@
 """The commands `import` and `export`: one transfer while no server runs, with a progress bar."""
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator

@@ -13,7 +13,8 @@ MAX_FILE: Final = 330  # about 300
 
 # Each room, and the rooms that it may import. Imports point down: to rooms further down here.
 ROOMS: Final[dict[str, set[str]]] = {
-    "__main__": {"serve", "settings", "model", "logs"},
+    "__main__": {"serve", "transfer", "settings", "model", "logs"},
+    "transfer": {"settings", "backup", "remote", "store", "errors"},
     "serve": {"app", "banner", "settings", "web", "runner", "store", "health", "errors"},
     "banner": {"settings"},
     "app": {
