@@ -29,7 +29,7 @@ from server.store.saved_images import SavedImages
 from server.store.space import FreeSpace
 from server.store.sqlite import SQLiteStore
 from server.supervisor import Supervisor
-from server.web import keys, middleware
+from server.web import connection, keys, middleware
 from server.web.pace import Pace
 from server.web.routes import ROUTES
 from server.web.status import StatusReport
@@ -45,11 +45,11 @@ SAVED_IMAGES: Final = web.AppKey("saved_images", SavedImages)
 
 def create_app(settings: Settings) -> web.Application:
     """The application: started, it opens the store, loads the model and runs what is Pending."""
-    app = web.Application(middlewares=[middleware.identify, middleware.errors])
+    app = web.Application(middlewares=[connection.mark, middleware.identify, middleware.errors])
     app[SETTINGS] = settings
     app[keys.HEALTH] = Health()
     app[keys.PACE] = Pace()
-    app.on_response_prepare.append(middleware.echo_request_id)
+    app.on_response_prepare.extend([middleware.echo_request_id, connection.close_after])
     app.add_routes(ROUTES)
     app.cleanup_ctx.extend([_supervision, _storage, _backup, _service])
     return app

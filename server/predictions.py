@@ -97,10 +97,12 @@ class Predictions:
         Raises:
             NotFoundError: There is none.
         """
+        if not wait:
+            return await self._get(request_id)
         news = self._waiters.register(request_id)  # before the first look, so that none is missed
         try:
             prediction = await self._get(request_id)
-            if wait and prediction.status is Status.PENDING:
+            if prediction.status is Status.PENDING:
                 await asyncio.wait([news], timeout=wait)
                 prediction = await self._get(request_id)
             return prediction

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import resource
+import select
 import signal
 import socket
 from contextlib import closing
@@ -24,11 +25,16 @@ from server.web.connection import Connections
 
 log = logging.getLogger("server")
 
-READ_BUFFER: Final = 2**19
-"""Bytes read ahead of a handler: a photo in one piece. A client can pin twice as much."""
+READ_BUFFER: Final = 2**16
+"""Bytes read ahead of a handler: each of those whose requests wait to be refused can pin twice
+as much. More makes reading no faster.
+"""
 
 WRITE_SECONDS: Final = 5
 """How long replies that are being written may take when everything else is done."""
+
+LAST_TURNS: Final = 1000
+"""Turns of the event loop, at most, in which those who have connected before the end are let in."""
 
 UNSENT_BYTES: Final = 2**17
 """Bytes of an answer that the kernel takes over before they can be sent."""
@@ -49,8 +55,6 @@ async def serve(settings: Settings) -> None:
         Exception: An inner loop died; it is logged.
     """
     app = create_app(settings)
-    app.middlewares.insert(0, connection.mark)
-    app.on_response_prepare.append(connection.close_after)
     runner = web.AppRunner(
         app,
         access_log=logging.getLogger("server.access"),
@@ -163,14 +167,26 @@ async def _drain(app: web.Application, listener: asyncio.Server, grace: float) -
     """Take nothing new; finish what runs, within the grace time. What waits stays Pending."""
     health = app[keys.HEALTH]
     health.phase = Phase.DRAINING
-    listener.close()
     log.info("stopping: finishing what is running, within %g s", grace)
     try:
         async with asyncio.timeout(grace):
+            await _stop_listening(listener)
             await asyncio.gather(health.idle(), app[keys.PREDICTIONS].drain())
             await app[keys.BACKUPS].flush()
     except TimeoutError:
         log.warning("the grace time is over; what still runs is given up")
+
+
+async def _stop_listening(listener: asyncio.Server) -> None:
+    """Listen no longer, from a moment when nobody waits to be let in: they would be cut off."""
+    door = select.poll()
+    for each in listener.sockets:
+        door.register(each.fileno(), select.POLLIN)
+    for _ in range(LAST_TURNS):
+        if not door.poll(0):
+            break
+        await asyncio.sleep(0)
+    listener.close()
 
 
 def _stop_signal() -> asyncio.Future[None]:

@@ -113,3 +113,11 @@ class Unruly(Obedient):
 
 SEGFAULT, KILL, QUIT, LEAK = (0, 255, 255), (255, 0, 255), (128, 0, 0), (0, 128, 0)
 NAN, NOT_JSON, HUGE, MISCOUNT = (0, 0, 128), (128, 128, 0), (0, 128, 128), (128, 0, 128)
+
+
+class Slow(Unruly):
+    """Takes 20 ms for each image."""
+
+    def predict(self, images):
+        time.sleep(0.02 * len(images))
+        return super().predict(images)

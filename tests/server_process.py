@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -90,3 +92,15 @@ class ServerProcess:
         with self._news:
             self._ended = True
             self._news.notify_all()
+
+
+@contextmanager
+def ready_server(data_dir: Path, *arguments: str, **environment: str) -> Iterator[ServerProcess]:
+    """A server that is ready; when told to stop, it must end with code 0."""
+    server = ServerProcess(data_dir, *arguments, **environment)
+    try:
+        yield server.ready()
+        assert server.stop() == 0, server.log
+    finally:
+        server.process.kill()
+        server.wait()

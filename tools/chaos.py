@@ -2,8 +2,8 @@
 
 `python tools/chaos.py --kills 200` starts a server and clients that predict and submit, kills at
 random moments (the server, a worker, all at once), starts the server again each time, and at the
-end compares what the clients were told with what is there. Then it kills once at each step of an
-accepted prediction (`kill_steps`). Exit code 1: something was lost.
+end compares what the clients were told with what is there. Then it kills once at each step of a
+prediction (`kill_steps`). Exit code 1: something was lost.
 """
 
 import argparse
@@ -86,9 +86,10 @@ class Clients:
         self._stage = stage
         self._told = told
         self._numbers: Iterator[int] = count(10)
+        self.leaving = False
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Ask until told to leave: then each has the end of its last request."""
         timeout = aiohttp.ClientTimeout(total=30)
         async with aiohttp.ClientSession(timeout=timeout) as http, asyncio.TaskGroup() as group:
             for work in [self._predict, self._submit] * CLIENTS:
@@ -97,7 +98,7 @@ class Clients:
     async def _repeat(
         self, http: aiohttp.ClientSession, work: Callable[[aiohttp.ClientSession], Awaitable[bool]]
     ) -> None:
-        while True:
+        while not self.leaving:
             try:
                 if await work(http):
                     continue
@@ -144,32 +145,35 @@ async def campaign(stage: Stage, told: Told, kills: int, seed: int) -> Counter[s
     """
     dice = random.Random(seed)  # noqa: S311 - a campaign that can be repeated
     done: Counter[str] = Counter()
-    clients = asyncio.create_task(Clients(stage, told).run())
-    for number in range(kills):
-        # two kills in a row at most: an image that is lost three times is given up, as it should
-        if number % 2 == 0:
-            await stage.calm()
-        elif dice.random() < 0.7:  # the others hit a server that starts
-            await stage.server.ready()
-        done[await _strike(stage, dice)] += 1
-        if number % 20 == 19:
-            print(
-                f"  {number + 1} kills, {len(told.accepted) + len(told.finished)} answers",
-                flush=True,
-            )
-    clients.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await clients
+    clients = Clients(stage, told)
+    asking = asyncio.create_task(clients.run())
+    try:
+        for number in range(kills):
+            # two kills in a row at most: an image lost three times is given up, and rightly
+            if number % 2 == 0:
+                await stage.calm()
+            elif dice.random() < 0.7:  # the others hit a server that starts
+                await stage.server.ready()
+            done[await _strike(stage, dice)] += 1
+            if number % 20 == 19:
+                print(f"  {number + 1} kills, {len(told.accepted)} accepted", flush=True)
+        clients.leaving = True
+        await asking
+    finally:
+        asking.cancel()
     return done
 
 
 async def _strike(stage: Stage, dice: random.Random) -> str:
     kind = dice.choice(["server", "server", "group", "worker"])
     await asyncio.sleep(dice.uniform(0, 0.4))
+    if stage.server.process.poll() is not None:
+        raise stage.dead()
     if kind == "worker":
         await stage.server.ready()
         if workers := stage.server.workers():  # else they are lost already, and being replaced
-            os.kill(dice.choice(workers), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(dice.choice(workers), signal.SIGKILL)
         return kind
     if kind == "group":
         stage.server.kill_group()
@@ -182,7 +186,8 @@ async def _strike(stage: Stage, dice: random.Random) -> str:
 
 async def audit(stage: Stage, told: Told) -> list[str]:
     """Let the last server finish and stop; what was lost."""
-    results = await stage.settled()
+    await stage.rest()
+    results = await stage.results()
     code = await stage.server.stop()
     lost = told.losses(results) + stage.remains(results)
     return lost + ([f"the last server ended with exit code {code}"] if code else [])
@@ -219,6 +224,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the kills' kinds and moments")
     parser.add_argument("--data-dir", type=Path, help="new folder, kept; else a temporary one")
     given = parser.parse_args()
+    if given.data_dir and given.data_dir.exists() and any(given.data_dir.iterdir()):
+        parser.error(f"--data-dir {given.data_dir} is not empty: name a new folder")
     with contextlib.ExitStack() as stack:
         folder = given.data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         try:

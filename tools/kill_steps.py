@@ -1,4 +1,4 @@
-"""One kill -9 at each step of an accepted prediction, and what must be there afterwards."""
+"""One kill -9 at each step of a prediction, and what must be there afterwards."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,9 @@ import aiohttp
 from tools.load import SECONDS, Server, picture, until
 from tools.stage import Result, Stage, form, number_of
 
-OTHER, IMAGE = 11, 12
-"""The numbers of an image that was there before, and of the one at whose step the kill comes."""
+OTHER, IMAGE = 11, 20
+"""The numbers of an image that was there before, and of the one at whose step the kill comes (one
+that is to be saved beside its result)."""
 
 
 class CannotTraceError(Exception):
@@ -21,12 +22,12 @@ class CannotTraceError(Exception):
 
 
 class Step(NamedTuple):
-    """A moment in the life of an accepted prediction.
+    """A moment in the life of a prediction.
 
     Attributes:
         name: What has just happened.
         moment: When exactly the kill comes.
-        kill: Accepts `IMAGE` and kills the server then; whether the client got its receipt.
+        kill: Sends `IMAGE` and kills the server then; whether the client got its answer.
         recorded: Whether the image must be there afterwards, as a Success; else it must not.
         begun: How often the model must have begun it, before the kill and after it.
         ended: How often it must have ended it.
@@ -53,7 +54,7 @@ async def take(step: Step, folder: Path) -> list[str]:
         await stage.server.gone()  # a worker that is held, too
         (stage.folder / "hold").unlink(missing_ok=True)
         stage.launch()
-        await stage.calm()
+        await stage.rest()
         results = await stage.results()
         await stage.server.stop()
     return _broken(step, stage, results, receipt=receipt) + stage.remains(results)
@@ -133,6 +134,11 @@ async def _recorded(stage: Stage) -> bool:
     return await _traced(stage, "fdatasync", 2)
 
 
+async def _saved(stage: Stage) -> bool:
+    """Not accepted but blocking: its image is saved, its transaction half written."""
+    return await _traced(stage, "pwrite64", 2, "predict")
+
+
 STEPS = (
     Step("received", "half of its body was sent", _received, False, 0, 0),
     Step("committing", "its transaction is half written", _committing, False, 0, 0),
@@ -141,19 +147,20 @@ STEPS = (
     Step("claimed", "the model begins it", _claimed, True, 2, 1),
     Step("predicted", "the model has its answer", _predicted, True, 2, 2),
     Step("recorded", "the answer's transaction is written", _recorded, True, 1, 1),
+    Step("saved", "blocking: its image is saved, the record half written", _saved, False, 1, 1),
 )
 
 
-async def _traced(stage: Stage, syscall: str, when: int) -> bool:
+async def _traced(stage: Stage, syscall: str, when: int, path: str = "asyncPredict") -> bool:
     async with _killed_at(stage.server, syscall, when):
-        return await _post(stage.server, "asyncPredict", IMAGE)
+        return await _post(stage.server, path, IMAGE)
 
 
 @contextlib.asynccontextmanager
 async def _killed_at(server: Server, syscall: str, when: int) -> AsyncIterator[None]:
     """Have the server killed on entering a system call for the so-many-th time.
 
-    Only the store writes and syncs files, all from one thread.
+    Of the calls that are named here, only the store makes any, all from one thread.
     """
     command = ("strace", "-f", "-o", "/dev/null", "-p", str(server.process.pid))
     inject = ("-e", f"trace={syscall}", "-e", f"inject={syscall}:signal=KILL:when={when}")

@@ -5,16 +5,15 @@ import contextlib
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 
-from tools.load import MODELS, LoadError, Server, picture, status
+from tools.load import MODELS, SECONDS, LoadError, Server, picture, status
 
-CALM_SECONDS = 60
-OWN_FILES = {"predictions.db", "server.lock", "images"}
+OWN_FILES = {"predictions.db", "server.lock", "images", "backup"}
 """All that a server which ended well leaves in its data directory."""
 
 Result = Mapping[str, Any]  # Any: as JSON has it
@@ -48,34 +47,45 @@ class Stage:
         """Start the next server."""
         environment = {"LEDGER": str(self.folder)}
         self.server = Server(self.data, self._arguments, self.folder / "log", environment)
-        self.killed = time.time()
         return self.server
 
     async def calm(self) -> None:
-        """Wait until nothing is Pending any more that was when this server started.
+        """Wait until nothing is Pending any more that is now.
 
         Raises:
             LoadError: It takes too long.
         """
+        since = time.time()
+        await self._until(lambda oldest, _: oldest is None or oldest > since)
+
+    async def rest(self) -> None:
+        """Wait until nothing is Pending, once the clients have left.
+
+        Raises:
+            LoadError: It takes too long.
+        """
+        await self._until(lambda _, pending: not pending)
+
+    async def _until(self, holds: Callable[[float | None, float], bool]) -> None:
+        """Ask until something holds of the moment the oldest that is Pending came, and how many."""
         server = await self.server.ready()
         async with aiohttp.ClientSession(server.url) as http:
-            end = time.monotonic() + CALM_SECONDS
+            end = time.monotonic() + SECONDS
             while time.monotonic() < end:
-                age = (await status(http))["pending"]["oldest_age"]
-                if age is None or age < time.time() - self.killed:
+                moment = time.time()
+                try:
+                    pending = (await status(http))["pending"]
+                except aiohttp.ClientError as error:
+                    raise self.dead() from error
+                age = pending["oldest_age"]
+                if holds(None if age is None else moment - age, pending["count"]):
                     return
                 await asyncio.sleep(0.02)
-        raise LoadError(f"what was Pending at the kill still is after {CALM_SECONDS} s")
+        raise LoadError(f"what is Pending still is after {SECONDS} s")
 
-    async def settled(self) -> dict[str, Result]:
-        """Every result, once none is Pending; at last, all the same."""
-        end = time.monotonic() + CALM_SECONDS
-        while True:
-            results = await self.results()
-            pending = any(result["status"] == "Pending" for result in results.values())
-            if not pending or time.monotonic() > end:
-                return results
-            await asyncio.sleep(0.1)
+    def dead(self) -> LoadError:
+        """What there is to say of a server that ended though nobody killed it."""
+        return LoadError(f"the server ended by itself:\n{self.server.log}")
 
     async def results(self) -> dict[str, Result]:
         """Every result, by its request id."""

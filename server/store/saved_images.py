@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import errno
+import os
 import re
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Final
 
-import aiofiles
 import aiofiles.os
 
 from server.errors import StorageFullError
@@ -32,15 +32,14 @@ class SavedImages:
     async def save(self, request_id: str, name: str, data: bytes) -> None:
         """Write an image under a safe form of the client's file name.
 
+        Once this returns, a power cut does not take it.
+
         Raises:
             StorageFullError: No room on the disk; nothing is left there.
             OSError: The folder can't be written.
         """
-        folder = self._folder / request_id
         try:
-            await aiofiles.os.makedirs(folder, exist_ok=True)
-            async with aiofiles.open(folder / safe_name(name), "wb") as file:
-                await file.write(data)
+            await asyncio.to_thread(self._write, self._folder / request_id / safe_name(name), data)
         except OSError as error:
             await self.delete(request_id)
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -77,6 +76,24 @@ class SavedImages:
     async def delete_all(self) -> None:
         """Delete every saved image."""
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        for folder in (path.parent, self._folder, self._folder.parent):  # the names, too
+            _sync_names(folder)
+
+
+def _sync_names(folder: Path) -> None:
+    """Have what a folder names on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def safe_name(name: str) -> str:

@@ -1,13 +1,11 @@
 """Small disks of their own, and what is asked of servers that keep their results on them."""
 
-import asyncio
 import io
 import os
 import shutil
 import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import apsw
@@ -68,20 +66,6 @@ def mount(*arguments: str | Path) -> None:
 
 def unmount(folder: Path) -> None:
     subprocess.run([needed("umount"), "--lazy", folder], check=True)
-
-
-async def status(http: aiohttp.ClientSession) -> dict[str, Any]:
-    async with http.get("/status") as reply:
-        assert reply.status == 200
-        answer: dict[str, Any] = await reply.json()
-        return answer
-
-
-async def until_running(http: aiohttp.ClientSession, number: int) -> None:
-    """Ask for the status until so many images are with the workers."""
-    async with asyncio.timeout(20):
-        while (await status(http))["queue"]["running"] != number:
-            await asyncio.sleep(0.01)
 
 
 async def refused(http: aiohttp.ClientSession, path: str, data: bytes = FINE) -> None:

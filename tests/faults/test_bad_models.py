@@ -10,8 +10,8 @@ import pytest
 
 from tests import models
 from tests.faults.conftest import Start
-from tests.integration.requests import at_once, finished, form, picture, submit
-from tests.server_process import ServerProcess
+from tests.integration.requests import at_once, finished, form, picture, status, submit
+from tests.server_process import ServerProcess, ready_server
 
 UNRULY = ("--model", "tests/models.py:Unruly", "--workers", "2")
 GOOD = 100  # of each kind: blocking and async
@@ -58,13 +58,8 @@ def unruly(runner: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     """A server with a model that does what an image says; no image may make it end."""
     folder = tmp_path_factory.mktemp(runner)
     arguments = (*UNRULY, "--runner", runner)
-    server = ServerProcess(folder / "data", *arguments, MODEL_FOLDER=str(folder))
-    try:
-        yield server.ready()
-        assert server.stop() == 0, server.log
-    finally:
-        server.process.kill()
-        server.wait()
+    with ready_server(folder / "data", *arguments, MODEL_FOLDER=str(folder)) as server:
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -188,8 +183,7 @@ async def test_a_worker_whose_model_leaks_is_replaced_in_time(start: Start, tmp_
                 assert reply.status == 200, await reply.text()
 
         await at_once([leaks] * 200, CLIENTS)
-        async with http.get("/status") as reply:
-            workers = (await reply.json())["workers"]
+        workers = (await status(http))["workers"]
 
     assert workers["restarts"] >= 200 // 27 - 2  # each ran 20, and what else was in its last batch
     for pid in server.children():

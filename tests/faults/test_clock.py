@@ -1,7 +1,6 @@
 """A clock that jumps: what was accepted still runs, and no time is measured with it."""
 
 import asyncio
-import shutil
 import subprocess
 import time
 from datetime import datetime, timedelta
@@ -12,11 +11,9 @@ import aiohttp
 import pytest
 
 from tests import models
-from tests.integration import conftest
+from tests.faults.disks import needed
 from tests.integration.conftest import Start
-from tests.integration.requests import finished, form, picture, submit
-
-start = conftest.start  # the fixture
+from tests.integration.requests import finished, form, picture, queued, status, submit
 
 OBEDIENT = ("--model", "tests/models.py:Obedient")
 FINE, HANG, WAIT = map(picture, (models.FINE, models.HANG, models.WAIT))
@@ -32,10 +29,7 @@ class Clock:
     """The wall clock of the processes that have its environment; time goes on in them."""
 
     def __init__(self, file: Path) -> None:
-        faketime = shutil.which("faketime")
-        if not faketime:
-            pytest.skip("there is no faketime here (apt-get install faketime)")
-        asked = [faketime, "-m", "-f", "+0", "printenv", "LD_PRELOAD"]
+        asked = [needed("faketime"), "-m", "-f", "+0", "printenv", "LD_PRELOAD"]
         library = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
         self._file = file
         self.environment = {
@@ -117,7 +111,7 @@ async def test_timeouts_and_waits_take_as_long_as_they_say(
         began = time.monotonic()
         hanging = asyncio.create_task(http.post("/predict", data=form(HANG)))
         waiting = asyncio.create_task(http.get(f"/predictResults/{accepted}", headers=ONE_SECOND))
-        await until_running(http, 2)
+        await queued(http, running=2)
         clock.jump(jump)
         report = await status(http)
         assert not hanging.done()
@@ -133,16 +127,3 @@ async def test_timeouts_and_waits_take_as_long_as_they_say(
     assert server.stop() == 0
     assert 0 < report["uptime"] < 60
     assert report["pending"]["oldest_age"] >= 0
-
-
-async def status(http: aiohttp.ClientSession) -> dict[str, Any]:
-    async with http.get("/status") as reply:
-        answer: dict[str, Any] = await reply.json()
-        return answer
-
-
-async def until_running(http: aiohttp.ClientSession, number: int) -> None:
-    """Ask for the status until so many images are with the workers."""
-    async with asyncio.timeout(20):
-        while (await status(http))["queue"]["running"] != number:
-            await asyncio.sleep(0.01)

@@ -20,11 +20,9 @@ from tests.faults.disks import (
     predicted,
     refused,
     rows,
-    status,
-    until_running,
 )
 from tests.integration.conftest import Start
-from tests.integration.requests import finished, submit
+from tests.integration.requests import finished, queued, status, submit
 
 
 async def test_nothing_is_accepted_below_the_free_space_that_stays(
@@ -52,13 +50,13 @@ async def test_a_full_disk_refuses_what_is_new_and_keeps_what_was_accepted(
     async with aiohttp.ClientSession(server.url) as http:
         before = await predicted(http)
         waiting = [await submit(http, WAIT, save_locally="true") for _ in range(3)]
-        await until_running(http, 1)
+        await queued(http, running=1)
         disk.fill()
         await refused(http, "/asyncPredict", LARGE)
         await refused(http, "/asyncPredict", HUGE)
         (tmp_path / "go").touch()
         await refused(http, "/predict")
-        await until_running(http, 0)  # the model answered all of them: nobody can keep it
+        await queued(http, running=0)  # the model answered all of them: nobody can keep it
 
         there = {before: "Success", **dict.fromkeys(waiting, "Pending")}
         assert await listed(http) == there
@@ -95,13 +93,13 @@ async def test_an_image_whose_worker_dies_on_a_full_disk_is_run_once_there_is_ro
     server = start(*OBEDIENT, "--min-free-disk", "0", MODEL_FOLDER=str(tmp_path)).ready()
     async with aiohttp.ClientSession(server.url) as http:
         request_id = await submit(http, WAIT)
-        await until_running(http, 1)
+        await queued(http, running=1)
         disk.fill()
         os.kill(server.children()[0], signal.SIGKILL)
-        await until_running(http, 0)  # it waits to be counted as lost
+        await queued(http, running=0)  # it waits to be counted as lost
         assert await listed(http) == {request_id: "Pending"}
         disk.make_room()
-        await until_running(http, 1)
+        await queued(http, running=1)
         (tmp_path / "go").touch()
         assert (await finished(http, request_id))["status"] == "Success"
 
@@ -113,10 +111,10 @@ async def test_a_server_on_a_full_disk_stops_when_it_is_told_to(
     server = start(*arguments, MODEL_FOLDER=str(tmp_path)).ready()
     async with aiohttp.ClientSession(server.url) as http:
         request_id = await submit(http, WAIT)
-        await until_running(http, 1)
+        await queued(http, running=1)
         os.kill(server.children()[0], signal.SIGKILL)
         await asyncio.to_thread(server.wait_for_line, "worker 0 is back")
-        await until_running(http, 1)  # again, alone; to stop is not its fault and is noted
+        await queued(http, running=1)  # again, alone; to stop is not its fault and is noted
     disk.fill()
     assert server.stop() == 0, server.log
     assert "Traceback" not in server.log

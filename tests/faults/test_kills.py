@@ -9,7 +9,7 @@ from tools.stage import Stage
 
 
 @pytest.mark.parametrize("step", kill_steps.STEPS, ids=lambda step: step.name)
-async def test_an_accepted_prediction_outlives_a_kill_at_each_of_its_steps(
+async def test_a_prediction_is_whole_or_not_there_after_a_kill_at_each_of_its_steps(
     step: kill_steps.Step, tmp_path: Path
 ) -> None:
     try:

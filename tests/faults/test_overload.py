@@ -10,7 +10,7 @@ import pytest
 
 from tests import models
 from tests.faults.conftest import Start
-from tests.integration.requests import finished, form, picture, queued, submit
+from tests.integration.requests import finished, form, picture, queued, status, submit
 from tests.server_process import ServerProcess
 
 CAT = Path("examples/cat.jpg").read_bytes()
@@ -38,8 +38,7 @@ async def test_a_thousand_clients_get_their_answer_or_a_429_that_says_when(start
                 clients.create_task(client())
         async with http.post("/predict", data=CAT, headers=PHOTO) as reply:
             assert reply.status == 200  # it is itself again
-        async with http.get("/status") as reply:
-            results = (await reply.json())["results"]
+        results = (await status(http))["results"]
 
     assert set(replies) == {200, 429}
     assert replies.total() == 1000
@@ -68,6 +67,32 @@ async def test_a_full_server_refuses_by_the_head_alone(
     for head in told:  # though none of the body was sent
         assert head.startswith("HTTP/1.1 429 "), head
         assert "\r\nRetry-After: 1\r\n" in head
+
+
+async def test_bodies_that_are_refused_are_hardly_held_in_memory(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start(*HELD, "--max-queue", "1", MODEL_FOLDER=str(tmp_path)).ready()
+    connector = aiohttp.TCPConnector(limit=0)
+    async with (
+        aiohttp.ClientSession(server.url, connector=connector) as http,
+        asyncio.TaskGroup() as asked,
+    ):
+        for waiting in range(2):
+            asked.create_task(_ask(http, "/predict"))
+            await queued(http, running=1, waiting=waiting)
+        before = _resident(server)
+
+        async def refused() -> None:
+            async with http.post("/predict", data=bytes(1_000_000), headers=PHOTO) as reply:
+                assert reply.status == 429
+
+        async with asyncio.TaskGroup() as clients:
+            for _ in range(300):
+                clients.create_task(refused())
+        (tmp_path / "go").touch()
+
+    assert _resident(server, "VmHWM") < before + 300 * 300  # of the 1000 kB that each sends
 
 
 async def test_a_server_with_room_asks_for_the_body(start: Start, tmp_path: Path) -> None:

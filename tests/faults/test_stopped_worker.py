@@ -11,12 +11,9 @@ import aiohttp
 import pytest
 
 from tests import models
-from tests.integration import conftest
 from tests.integration.conftest import Start
-from tests.integration.requests import finished, form, picture, submit
+from tests.integration.requests import finished, form, picture, status, submit
 from tests.server_process import ServerProcess
-
-start = conftest.start  # the fixture
 
 FINE, WAIT = picture(models.FINE), picture(models.WAIT)
 LARGE = FINE + bytes(1_000_000)  # more than a socket holds; decoders stop at the picture's end
@@ -81,8 +78,7 @@ async def predict(http: aiohttp.ClientSession, data: bytes = FINE) -> int:
 
 async def workers(http: aiohttp.ClientSession) -> tuple[int, int]:
     """How many are alive, and how many were started in place of another."""
-    async with http.get("/status") as reply:
-        found = (await reply.json())["workers"]
+    found = (await status(http))["workers"]
     return found["alive"], found["restarts"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.server_process import ServerProcess
+from tests.server_process import ServerProcess, ready_server
 
 Start = Callable[..., ServerProcess]
 
@@ -30,14 +30,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with the default model, shared by the tests of a file; it must end with code 0."""
-    server = ServerProcess(tmp_path_factory.mktemp("server") / "data")
-    try:
-        yield server.ready()
-        assert server.stop() == 0, server.log
-        assert "Traceback" not in server.log, server.log
-    finally:
-        server.process.kill()
-        server.wait()
+    with ready_server(tmp_path_factory.mktemp("server") / "data") as server:
+        yield server
+    assert "Traceback" not in server.log, server.log
 
 
 @pytest.fixture

@@ -55,12 +55,16 @@ async def at_once(works: Sequence[Callable[[], Awaitable[None]]], clients: int) 
             group.create_task(client())
 
 
-async def queued(http: aiohttp.ClientSession, *, running: int, waiting: int) -> None:
-    """Ask for the status until so many images are with the workers, and so many wait."""
+async def status(http: aiohttp.ClientSession) -> dict[str, Any]:
+    """The figures of `GET /status`."""
+    async with http.get("/status") as reply:
+        assert reply.status == 200
+        figures: dict[str, Any] = await reply.json()
+    return figures
+
+
+async def queued(http: aiohttp.ClientSession, **figures: int) -> None:
+    """Ask for the status until its queue has these figures: `running`, `waiting`."""
     async with asyncio.timeout(60):
-        while True:
-            async with http.get("/status") as reply:
-                queue = (await reply.json())["queue"]
-            if (queue["running"], queue["waiting"]) == (running, waiting):
-                return
+        while not figures.items() <= (await status(http))["queue"].items():
             await asyncio.sleep(0.01)

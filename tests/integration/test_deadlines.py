@@ -18,7 +18,7 @@ from server.store.schema import migrate
 from tests.integration.conftest import Start
 from tests.integration.requests import picture
 from tests.models import FINE, WAIT
-from tests.server_process import ServerProcess
+from tests.server_process import ServerProcess, ready_server
 from tests.unit.web.test_upload import IN_TIME, Client
 
 MODEL = ("--model", "tests/models.py:Obedient", "--workers", "1")
@@ -35,14 +35,9 @@ Connect = Callable[[ServerProcess], Awaitable[Client]]
 @pytest.fixture(scope="module")
 def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with short deadlines; nothing that its clients do may reach its log as an error."""
-    server = ServerProcess(tmp_path_factory.mktemp("short") / "data", *MODEL, *SHORT)
-    try:
-        yield server.ready()
-        assert server.stop() == 0, server.log
-        assert "ERROR" not in server.log, server.log
-    finally:
-        server.process.kill()
-        server.wait()
+    with ready_server(tmp_path_factory.mktemp("short") / "data", *MODEL, *SHORT) as server:
+        yield server
+    assert "ERROR" not in server.log, server.log
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import aiohttp
 
 from tests import models
 from tests.integration.conftest import Start
-from tests.integration.requests import finished, form, picture, submit
+from tests.integration.requests import finished, form, picture, queued, status, submit
 from tests.photos import photo
 
 CAT = photo("chelsea.png").read_bytes()
@@ -21,12 +21,11 @@ async def test_a_thousand_accepted_photos_all_end_in_success(start: Start) -> No
     async with aiohttp.ClientSession(server.url) as http:
         ids = await asyncio.gather(*(submit(http, photo) for _ in range(1000)))
         results = [await finished(http, request_id) for request_id in ids]
-        async with http.get("/status") as reply:
-            status = await reply.json()
+        kept = (await status(http))["results"]
 
     assert len(set(ids)) == 1000
     assert {result["status"] for result in results} == {"Success"}
-    assert status["results"] == {"total": 1000, "Pending": 0, "Success": 1000, "Fail": 0}
+    assert kept == {"total": 1000, "Pending": 0, "Success": 1000, "Fail": 0}
 
 
 async def test_results_outlive_a_restart(start: Start) -> None:
@@ -72,7 +71,7 @@ async def test_a_running_predict_is_finished_before_the_server_stops(
     server = start(*OBEDIENT, MODEL_FOLDER=str(tmp_path)).ready()
     async with aiohttp.ClientSession(server.url) as http:
         asked = asyncio.create_task(http.post("/predict", data=form(picture(models.WAIT))))
-        await _until(http, running=1)
+        await queued(http, running=1)
         server.process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(server.wait_for_line, "stopping")
         (tmp_path / "go").touch()
@@ -85,7 +84,7 @@ async def test_a_second_signal_ends_the_server_at_once(start: Start, tmp_path: P
     server = start(*OBEDIENT, MODEL_FOLDER=str(tmp_path)).ready()
     async with aiohttp.ClientSession(server.url) as http:
         request_id = await submit(http, picture(models.WAIT))
-        await _until(http, running=1)
+        await queued(http, running=1)
     workers = server.children()
     server.process.send_signal(signal.SIGTERM)
     server.wait_for_line("stopping")
@@ -112,7 +111,7 @@ async def test_a_deleted_pending_prediction_is_never_run(start: Start, tmp_path:
     server = start(*OBEDIENT, "--workers", "1", MODEL_FOLDER=str(tmp_path)).ready()
     async with aiohttp.ClientSession(server.url) as http:
         running, waiting = [await submit(http, picture(models.WAIT)) for _ in range(2)]
-        await _until(http, running=1)
+        await queued(http, running=1)
         for request_id in (running, waiting):
             async with http.delete(f"/delete/{request_id}") as reply:
                 assert reply.status == 200
@@ -121,16 +120,6 @@ async def test_a_deleted_pending_prediction_is_never_run(start: Start, tmp_path:
         assert (await finished(http, last))["status"] == "Success"
         async with http.get("/predictResults") as reply:
             assert [result["request_id"] for result in await reply.json()] == [last]
-
-
-async def _until(http: aiohttp.ClientSession, running: int) -> None:
-    """Ask for the status until so many images are with the workers."""
-    async with asyncio.timeout(30):
-        while True:
-            async with http.get("/status") as reply:
-                if (await reply.json())["queue"]["running"] == running:
-                    return
-            await asyncio.sleep(0.01)
 
 
 async def _gone(processes: list[int]) -> None:

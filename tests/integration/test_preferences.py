@@ -11,8 +11,8 @@ import pytest
 
 from tests import models
 from tests.integration.conftest import Start
-from tests.integration.requests import finished, form, picture, submit
-from tests.server_process import ServerProcess
+from tests.integration.requests import finished, form, picture, queued, submit
+from tests.server_process import ServerProcess, ready_server
 
 OBEDIENT = ("--model", "tests/models.py:Obedient", "--runner", "thread", "--workers", "1")
 FINE, RAISE, WAIT = map(picture, (models.FINE, models.RAISE, models.WAIT))
@@ -27,13 +27,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shared(folder: Path) -> Iterator[ServerProcess]:
     """A server for those tests that leave it running."""
-    server = ServerProcess(folder / "data", *OBEDIENT, MODEL_FOLDER=str(folder))
-    try:
-        yield server.ready()
-        assert server.stop() == 0, server.log
-    finally:
-        server.process.kill()
-        server.wait()
+    with ready_server(folder / "data", *OBEDIENT, MODEL_FOLDER=str(folder)) as server:
+        yield server
 
 
 @pytest.fixture
@@ -45,7 +40,7 @@ async def http(shared: ServerProcess, folder: Path) -> AsyncIterator[aiohttp.Cli
         (folder / "go").touch()
         async with http.delete("/deleteAll") as reply:
             assert reply.status == 200
-        await until_running(http, 0)
+        await queued(http, running=0)
 
 
 @pytest.fixture
@@ -82,16 +77,6 @@ async def get(http: aiohttp.ClientSession, request_id: str, prefer: str = "") ->
 async def listed(http: aiohttp.ClientSession) -> list[str]:
     async with http.get("/predictResults") as reply:
         return [result["request_id"] for result in await reply.json()]
-
-
-async def until_running(http: aiohttp.ClientSession, number: int = 1) -> None:
-    """Ask for the status until so many images are with the worker."""
-    async with asyncio.timeout(20):
-        while True:
-            async with http.get("/status") as reply:
-                if (await reply.json())["queue"]["running"] == number:
-                    return
-            await asyncio.sleep(0.01)
 
 
 # Not waiting for it
@@ -143,7 +128,7 @@ async def test_a_reader_who_waits_gets_the_result_as_soon_as_it_is_there(
 ) -> None:
     request_id = await submit(http, WAIT)
     waiting = [asyncio.create_task(get(http, request_id, "wait=30")) for _ in range(5)]
-    await until_running(http)
+    await queued(http, running=1)
     began = time.monotonic()
     (folder / "go").touch()
     answers = await asyncio.gather(*waiting)
@@ -180,7 +165,7 @@ async def test_a_long_wait_is_cut_and_said_so(http: aiohttp.ClientSession) -> No
 async def test_a_reader_who_waits_is_told_of_a_deletion(http: aiohttp.ClientSession) -> None:
     ids = [await submit(http, WAIT) for _ in range(2)]
     waiting = [asyncio.create_task(get(http, each, "wait=30")) for each in ids]
-    await until_running(http)
+    await queued(http, running=1)
     async with http.delete(f"/delete/{ids[0]}") as reply:
         assert reply.status == 200
     assert (await waiting[0]).status == 404
@@ -195,7 +180,7 @@ async def test_a_reader_who_waits_keeps_no_server_from_stopping(
     async with aiohttp.ClientSession(held.url) as http:
         request_id = await submit(http, WAIT)
         waiting = asyncio.create_task(get(http, request_id, "wait=60"))
-        await until_running(http)
+        await queued(http, running=1)
         held.process.terminate()
         answer = await waiting
         assert (answer.status, answer.body["status"]) == (200, "Pending")
@@ -230,7 +215,7 @@ async def test_requests_that_come_together_under_a_key_are_one(
     http: aiohttp.ClientSession, folder: Path, path: str
 ) -> None:
     asking = [asyncio.create_task(post(http, path, WAIT, Idempotency_Key="a")) for _ in range(20)]
-    await until_running(http)
+    await queued(http, running=1)
     (folder / "go").touch()
     answers = await asyncio.gather(*asking)
     assert {answer.status for answer in answers} == {200}
@@ -241,7 +226,7 @@ async def test_a_client_that_hangs_up_and_asks_again_is_served_once(
     http: aiohttp.ClientSession, folder: Path
 ) -> None:
     first = asyncio.create_task(post(http, data=WAIT, Idempotency_Key="a"))
-    await until_running(http)
+    await queued(http, running=1)
     first.cancel()
     second = asyncio.create_task(post(http, data=WAIT, Idempotency_Key="a"))
     (folder / "go").touch()
@@ -254,7 +239,7 @@ async def test_another_image_under_a_key_is_a_conflict_and_later_an_error(
     http: aiohttp.ClientSession, folder: Path
 ) -> None:
     first = asyncio.create_task(post(http, data=WAIT, Idempotency_Key="a"))
-    await until_running(http)
+    await queued(http, running=1)
     answer = await post(http, data=FINE, Idempotency_Key="a")
     assert (answer.status, answer.body["error"]) == (409, "idempotency_conflict")
     (folder / "go").touch()

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.integration.requests import finished, form, submit
+from tests.integration.requests import finished, form, status, submit
 from tests.photos import photo
 from tests.server_process import ServerProcess
 
@@ -165,15 +165,14 @@ async def test_delete_all_deletes_every_result_and_saved_image(
 
 async def test_status_tells_what_runs_and_what_is_kept(http: aiohttp.ClientSession) -> None:
     await finished(http, await submit(http, CAT))
-    async with http.get("/status") as reply:
-        status = await reply.json()
+    figures = await status(http)
 
-    assert status["status"] == "Alive"
-    assert status["ready"] is True
-    assert status["model"] == {"name": "efficientnet-lite0", "version": "1"}
-    assert status["workers"]["alive"] == status["workers"]["total"] >= 1
-    assert status["results"]["total"] >= status["results"]["Success"] >= 1
-    assert status["queue"]["waiting"] == 0
+    assert figures["status"] == "Alive"
+    assert figures["ready"] is True
+    assert figures["model"] == {"name": "efficientnet-lite0", "version": "1"}
+    assert figures["workers"]["alive"] == figures["workers"]["total"] >= 1
+    assert figures["results"]["total"] >= figures["results"]["Success"] >= 1
+    assert figures["queue"]["waiting"] == 0
 
 
 async def test_liveness_and_readiness_answer(http: aiohttp.ClientSession) -> None:

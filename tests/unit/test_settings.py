@@ -103,7 +103,12 @@ BAD = [
     *(("image_formats", text) for text in ("", ",", "jpeg,", "heic", "jpeg png", "[jpeg]")),
     *[("port", "65536"), ("workers", "0"), ("max_batch_size", "0"), ("predict_timeout", "0")],
     *(("remote", text) for text in ("", "s3://", "file://folder", "ftp://host/x", "s3://k:v@b")),
-    *[("s3_ca_bundle", "/nonexistent"), ("predict_timeout", "inf"), ("workers", "1.5"), ("port", "90 00")],
+    *[
+        ("s3_ca_bundle", "/nonexistent"),
+        ("predict_timeout", "inf"),
+        ("workers", "1.5"),
+        ("port", "90 00"),
+    ],
 ]
 
 
