@@ -25,5 +25,6 @@ def configure(log_format: LogFormat = "text") -> None:
             logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
         )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    for library in ("asyncio", "aiobotocore", "botocore"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from tools.load import SECONDS, Server, picture, until
+from tools.load import SECONDS, Server, picture, status, until
 from tools.stage import Result, Stage, form, number_of
 
 OTHER, IMAGE = 11, 20
@@ -41,15 +41,19 @@ class Step(NamedTuple):
     ended: int
 
 
+ARGUMENTS = ("--workers", "1", "--min-free-disk", "0", "--export-interval", "900000")
+
+
 async def take(step: Step, folder: Path) -> list[str]:
     """Kill at a step and start again; what does not hold then.
 
     Raises:
         CannotTraceError: The step can't be taken on this machine.
     """
-    with Stage(folder, "--workers", "1", "--min-free-disk", "0") as stage:
+    with Stage(folder, *ARGUMENTS) as stage:
         await stage.server.ready()
         await _post(stage.server, "predict", OTHER)  # so that the WAL has its header
+        await _backed_up(stage.server)  # from now on the exporter writes nothing
         receipt = await step.kill(stage)
         await stage.server.gone()  # a worker that is held, too
         (stage.folder / "hold").unlink(missing_ok=True)
@@ -176,6 +180,12 @@ async def _killed_at(server: Server, syscall: str, when: int) -> AsyncIterator[N
         raise CannotTraceError(f"the server can't be traced here: {line}")
     yield
     await asyncio.wait_for(tracer.communicate(), SECONDS)
+
+
+async def _backed_up(server: Server) -> None:
+    async with aiohttp.ClientSession(server.url) as http:
+        while (await status(http))["backup"]["waiting"]:  # noqa: ASYNC110 - another process's
+            await asyncio.sleep(0.01)
 
 
 async def _post(server: Server, path: str, number: int) -> bool:

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from itertools import islice
 from typing import Final
 
@@ -108,10 +109,15 @@ class Importer:
         before = restoration.results
         total = 0
         try:
-            async for lines in unpack(name, _hashed(self._remote.stream(listed.key), hasher)):
-                total += len(lines)
-                await restoration.add(lines)
-                meter.add(len(lines))
+            async with (
+                aclosing(self._remote.stream(listed.key)) as pieces,
+                aclosing(_hashed(pieces, hasher)) as hashed,
+                aclosing(unpack(name, hashed)) as batches,
+            ):
+                async for lines in batches:
+                    total += len(lines)
+                    await restoration.add(lines)
+                    meter.add(len(lines))
         except MissingError:
             raise _MovedError from None
         found = hasher.hexdigest(), total, restoration.results - before
@@ -130,8 +136,10 @@ class Importer:
             except MissingError:
                 raise _MovedError from None
             for each, blob in zip(some, blobs, strict=True):
-                async for lines in unpack(f"{self._remote.url}/{each.key}", _one(blob.data)):
-                    await restoration.add(lines)
+                name = f"{self._remote.url}/{each.key}"
+                async with aclosing(unpack(name, _one(blob.data))) as batches:
+                    async for lines in batches:
+                        await restoration.add(lines)
                 meter.add(1)
 
 
@@ -171,7 +179,7 @@ def _require_gapless(groups: Sequence[Group], covered: dict[str, int]) -> None:
             )
 
 
-async def _hashed(pieces: AsyncIterator[bytes], hasher: "hashlib._Hash") -> AsyncIterator[bytes]:
+async def _hashed(pieces: AsyncIterator[bytes], hasher: "hashlib._Hash") -> AsyncGenerator[bytes]:
     async for piece in pieces:
         hasher.update(piece)
         yield piece

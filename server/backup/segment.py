@@ -6,7 +6,7 @@ their number and the SHA-256 of all before it.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -71,7 +71,7 @@ def pack(header: Mapping[str, object], lines: list[bytes]) -> bytes:
     return begin + body + segment.end()
 
 
-async def unpack(name: str, pieces: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+async def unpack(name: str, pieces: AsyncIterator[bytes]) -> AsyncGenerator[list[bytes]]:
     """The lines of a segment, some at a time. Once this ends, they are known to be all.
 
     Args:

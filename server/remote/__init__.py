@@ -89,7 +89,11 @@ class Remote(Protocol):
         """
 
     def list(self, prefix: str) -> AsyncIterator[Object]:
-        """Every object whose key begins so, keys in ascending order of their bytes."""
+        """Every object whose key begins so, in ascending order of the keys.
+
+        Some S3 stores order folder by folder: there, a/1 comes before a-1. Names of one length
+        in a folder come in order everywhere.
+        """
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove objects, any number of them; those that are missing are no error."""

@@ -38,7 +38,7 @@ class FolderRemote:
 
     def __init__(self, root: Path, seconds: float = _SECONDS) -> None:
         self.url = root.as_uri()
-        self._files = Files(root)
+        self._files = Files(root, seconds / 3)
         self._seconds = seconds
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="folder")
 

@@ -17,7 +17,6 @@ from server.remote.keys import is_key
 _TEMPORARY: Final = ".tmp-"
 _STALE_SECONDS: Final = 3600
 _LOCK: Final = ".lock"
-_LOCK_SECONDS: Final = 10
 _TRIES: Final = 3
 
 
@@ -26,10 +25,12 @@ class Files:
 
     Args:
         root: The folder; made when something is first written.
+        patience: Seconds to wait for another server that replaces or deletes.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, patience: float) -> None:
         self._root = root
+        self._patience = patience
 
     def open(self, key: str) -> BufferedReader:
         """An object, to be read from its beginning."""
@@ -171,7 +172,7 @@ class Files:
         """Be the only one, of all servers, that replaces or deletes."""
         descriptor = os.open(self._root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            end = time.monotonic() + _LOCK_SECONDS
+            end = time.monotonic() + self._patience
             while not _lock(descriptor):
                 if time.monotonic() > end:
                     raise RemoteError(f"another server holds {self._root / _LOCK}: end it")

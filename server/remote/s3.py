@@ -14,6 +14,8 @@ from server.remote.s3_connection import Deadlines, S3Connection, S3Options
 from server.remote.s3_errors import strange
 from server.remote.s3_upload import begun
 
+__all__ = ["Deadlines", "S3Options", "S3Remote"]
+
 _BATCH: Final = 1000
 """Keys that S3 lists or deletes in one request."""
 

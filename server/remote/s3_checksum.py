@@ -5,7 +5,8 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, NamedTuple
 
-from server.remote import RemoteError
+from botocore.exceptions import FlexibleChecksumError
+
 from server.remote.parts import in_parts
 
 _PIECE: Final = 2**20
@@ -66,4 +67,4 @@ async def checked_parts(reply: Mapping[str, Any]) -> AsyncGenerator[bytes, None]
         checksums.add(part)
         yield part
     if given.endswith(f"-{checksums.count}") and given != checksums.whole().sha256:
-        raise RemoteError("the object's bytes are not those that were written: check the store")
+        raise FlexibleChecksumError(error_msg="the parts are not those that were written")

@@ -115,7 +115,8 @@ def _refusal(url: str, error: boto.ClientError) -> RemoteError:
     if status == HTTPStatus.PRECONDITION_FAILED or code == "ConditionalRequestConflict":
         return ConflictError(f"{url} holds something else than expected: another server writes")
     if code == "NoSuchKey":
-        return MissingError(f"{url} has no such object")
+        name = error.response["Error"].get("Key", "of that key")
+        return MissingError(f"{url} has no object {name}")
     if code in _CODES:
         does = _CODES[code]
     elif code.startswith("KMS."):
@@ -126,4 +127,5 @@ def _refusal(url: str, error: boto.ClientError) -> RemoteError:
         does = "it is out of order: if that lasts, check the store"
     else:
         does = "check the remote's URL, AWS_ENDPOINT_URL and AWS_REGION"
-    return RemoteError(f"{url} refused the request ({status} {code}): {does}")
+    said = code if code == str(status) else f"{status} {code}"
+    return RemoteError(f"{url} refused the request ({said}): {does}")

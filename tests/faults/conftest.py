@@ -18,6 +18,12 @@ from tests.integration.conftest import Start, start
 __all__ = ["Start", "start"]
 
 
+@pytest.fixture(autouse=True)
+def remote_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disks that fail are those of the data; backups go to another."""
+    monkeypatch.setenv("SERVER_REMOTE", (tmp_path / "remote").as_uri())
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Mounted]:
     """Eight megabytes in memory."""

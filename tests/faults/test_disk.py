@@ -22,7 +22,7 @@ from tests.faults.disks import (
     rows,
 )
 from tests.integration.conftest import Start
-from tests.integration.requests import finished, queued, status, submit
+from tests.integration.requests import exported, finished, queued, status, submit
 
 
 async def test_nothing_is_accepted_below_the_free_space_that_stays(
@@ -31,6 +31,7 @@ async def test_nothing_is_accepted_below_the_free_space_that_stays(
     server = start(*OBEDIENT, "--min-free-disk", "4MiB").ready()
     async with aiohttp.ClientSession(server.url) as http:
         before = await predicted(http)
+        await exported(http)  # from now on nothing writes but for requests
         disk.fill(leaving=4 * MIB - PAGE)
         files = disk.files()
         for path in ("/predict", "/asyncPredict", "/predict?save_locally=true"):
@@ -49,6 +50,7 @@ async def test_a_full_disk_refuses_what_is_new_and_keeps_what_was_accepted(
     server = start(*OBEDIENT, "--min-free-disk", "0", MODEL_FOLDER=str(tmp_path)).ready()
     async with aiohttp.ClientSession(server.url) as http:
         before = await predicted(http)
+        await exported(http)  # from now on nothing writes but for requests
         waiting = [await submit(http, WAIT, save_locally="true") for _ in range(3)]
         await queued(http, running=1)
         disk.fill()

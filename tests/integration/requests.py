@@ -68,3 +68,10 @@ async def queued(http: aiohttp.ClientSession, **figures: int) -> None:
     async with asyncio.timeout(60):
         while not figures.items() <= (await status(http))["queue"].items():
             await asyncio.sleep(0.01)
+
+
+async def exported(http: aiohttp.ClientSession) -> None:
+    """Ask for the status until nothing waits to be backed up."""
+    async with asyncio.timeout(60):
+        while (await status(http))["backup"]["waiting"]:
+            await asyncio.sleep(0.01)
