@@ -20,7 +20,7 @@ from server.batcher import BatchLimits
 from server.logs import LogFormat
 from server.model.header import ImageLimits
 from server.remote.connect import check_url
-from server.remote.s3_connection import S3Options
+from server.remote.s3_options import S3Options
 from server.retention import Keep
 
 PREFIX: Final = "SERVER_"

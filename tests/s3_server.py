@@ -1,4 +1,4 @@
-"""A plugin for the tests that need an S3 server: `pytest_plugins = ["tests.s3_server"]`."""
+"""The S3 server of the tests: fixtures, for conftest files."""
 
 from collections.abc import Iterator
 

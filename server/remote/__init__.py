@@ -1,6 +1,6 @@
 """Where results are backed up: the protocol that export and import speak, whatever the store."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 MAX_READ: Final = 64 * 2**20
@@ -57,7 +57,7 @@ class Remote(Protocol):
             RemoteError: It has more than MAX_READ bytes, beside the usual.
         """
 
-    def stream(self, key: str) -> AsyncIterator[bytes]:
+    def stream(self, key: str) -> AsyncGenerator[bytes, None]:
         """A large object in pieces, in constant memory; it is complete if no error ends it.
 
         Raises:

@@ -8,8 +8,7 @@ from urllib.parse import unquote
 from server.remote import Remote
 from server.remote.folder import FolderRemote
 from server.remote.keys import is_key
-from server.remote.s3 import S3Remote
-from server.remote.s3_connection import S3Options
+from server.remote.s3_options import S3Options
 
 _FORMS: Final = "give s3://bucket, s3://bucket/prefix or file:///folder"
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
@@ -40,6 +39,9 @@ def connect(url: str, options: S3Options) -> Remote:
     """
     scheme, _, rest = check_url(url).partition("://")
     if scheme == "s3":
+        # it costs what a server with another remote need not pay: memory, and time at the start
+        from server.remote.s3 import S3Remote  # noqa: PLC0415
+
         return S3Remote(*_bucket_and_prefix(rest), options)
     return FolderRemote(Path(unquote(rest)))
 

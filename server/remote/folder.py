@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import errno
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import groupby
@@ -46,7 +46,7 @@ class FolderRemote:
         """A small object, whole."""
         return await self._run(self._files.read, checked(key))
 
-    async def stream(self, key: str) -> AsyncIterator[bytes]:
+    async def stream(self, key: str) -> AsyncGenerator[bytes, None]:
         """A large object in pieces of a mebibyte."""
         file = await self._run(self._files.open, checked(key))
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -10,8 +10,9 @@ from server.remote import MAX_READ, Blob, ConflictError, MissingError, Object, R
 from server.remote.keys import checked, checked_prefix, is_key
 from server.remote.parts import PART, in_parts
 from server.remote.s3_checksum import checked_parts, proof_of
-from server.remote.s3_connection import Deadlines, S3Connection, S3Options
+from server.remote.s3_connection import Deadlines, S3Connection
 from server.remote.s3_errors import strange
+from server.remote.s3_options import S3Options
 from server.remote.s3_upload import begun
 
 __all__ = ["Deadlines", "S3Options", "S3Remote"]
@@ -49,7 +50,7 @@ class S3Remote:
                 data = b"".join([part async for part in checked_parts(reply)])
         return Blob(data, reply["ETag"])
 
-    async def stream(self, key: str) -> AsyncIterator[bytes]:
+    async def stream(self, key: str) -> AsyncGenerator[bytes, None]:
         """A large object in parts of 8 MiB, each within its deadline."""
         async with self._connection.asking(self._deadlines.call) as client:
             reply = await self._get(client, key)

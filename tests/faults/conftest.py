@@ -14,8 +14,9 @@ from tests.faults.disks import (
     unmount,
 )
 from tests.integration.conftest import Start, start
+from tests.s3_server import bucket, s3
 
-__all__ = ["Start", "start"]
+__all__ = ["Start", "bucket", "s3", "start"]
 
 
 @pytest.fixture(autouse=True)

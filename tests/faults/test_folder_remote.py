@@ -10,7 +10,7 @@ import pytest
 from server.remote import RemoteError
 from server.remote.connect import connect
 from server.remote.folder import FolderRemote
-from server.remote.s3_connection import S3Options
+from server.remote.s3_options import S3Options
 from tests.faults.disks import Mounted
 from tests.remotes import MIB, keys, pieces
 

@@ -8,12 +8,11 @@ import pytest
 
 from server.remote import ConflictError, MissingError, RemoteError
 from server.remote.s3 import S3Remote
-from server.remote.s3_connection import Deadlines, S3Options
+from server.remote.s3_connection import Deadlines
+from server.remote.s3_options import S3Options
 from tests.remotes import MIB, joined, keys, pieces
 from tools.s3_proxy import Fault, S3Proxy
 from tools.s3_server import SECRET_KEY, S3Server
-
-pytest_plugins = ["tests.s3_server"]
 
 BUCKET = "the-test-bucket"  # of the plugin
 SMALL = b"what was exported " * 100

@@ -9,14 +9,12 @@ import pytest
 
 from server.remote import RemoteError
 from server.remote.connect import connect
-from server.remote.s3_connection import S3Options
 from server.remote.s3_errors import explained
+from server.remote.s3_options import S3Options
 from tests.faults.disks import needed
 from tests.remotes import MIB, joined, keys, pieces
 from tools.s3_proxy import S3Proxy
 from tools.s3_server import SECRET_KEY, S3Server
-
-pytest_plugins = ["tests.s3_server"]
 
 LARGE = 9 * MIB
 

@@ -11,11 +11,9 @@ import pytest
 from server.remote import MAX_READ, ConflictError, MissingError, Remote, RemoteError
 from server.remote.connect import connect
 from server.remote.s3 import S3Remote
-from server.remote.s3_connection import S3Options
+from server.remote.s3_options import S3Options
 from tests.remotes import MIB, joined, keys, pieces
 from tools.s3_server import S3Server
-
-pytest_plugins = ["tests.s3_server"]
 
 LARGE = 96 * MIB  # more than `read` gives, and far more than a stream may hold
 HELD = 48 * MIB
@@ -90,7 +88,9 @@ async def test_what_is_not_there_is_not_replaced(remote: Remote) -> None:
 
 async def test_of_ten_racing_writers_one_wins(remote: Remote) -> None:
     def write(number: int) -> asyncio.Future[None]:
-        return asyncio.ensure_future(remote.write("key", b"%d" % number, replaces=tag))
+        return asyncio.ensure_future(
+            remote.write("key", b"%d of %d" % (number, racers), replaces=tag)
+        )
 
     tag = None
     for racers in (10, 4):  # to make it, then to replace it
@@ -98,7 +98,7 @@ async def test_of_ten_racing_writers_one_wins(remote: Remote) -> None:
         assert found.count(None) == 1
         assert sum(isinstance(error, ConflictError) for error in found) == racers - 1
         blob = await remote.read("key")
-        assert blob.data == b"%d" % found.index(None)
+        assert blob.data == b"%d of %d" % (found.index(None), racers)
         tag = blob.tag
 
 
@@ -207,7 +207,7 @@ async def test_a_stream_may_be_left_in_the_middle(remote: Remote) -> None:
     await remote.write_stream("snapshot/1", pieces(20 * MIB))
     stream = remote.stream("snapshot/1")
     await anext(stream)
-    await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
+    await stream.aclose()
     assert (await remote.read("snapshot/1")).data == await joined(pieces(20 * MIB))
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from server.remote.connect import check_url, connect
-from server.remote.s3_connection import S3Options
+from server.remote.s3_options import S3Options
 from tests.remotes import pieces
 
 BAD_KEYS = ["", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", ".hidden", "a/.tmp-1"]
