@@ -1,0 +1,330 @@
+"""Imports and exports a million results while predicts go on: time, memory, latency.
+
+`python tools/million.py --results 1000000` writes a backup by itself, to a real S3 server (or, with
+`--remote folder`, to a folder), has a server import and export it under a paced load of predicts,
+and compares the times with those of copying the same bytes with no processing. Exit code 1: the
+server grew by more than 100 MB, or what it exported is not what it imported.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import aiohttp
+import zstandard
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools.load import ROOT, LoadError, Server, footprint, percentile
+from tools.s3_server import S3Server, s3_server
+
+JPEG = {"Content-Type": "image/jpeg"}
+ROWS = 500
+RATE = 50
+"""Predicts a second, begun whether or not those before are answered."""
+
+USUAL_SECONDS = 10
+MAX_GROWTH_MB = 100
+BUCKET = "million"
+
+
+class Place(Protocol):
+    """Where the backup is: written and read past the server."""
+
+    url: str
+    environment: dict[str, str]
+
+    def put(self, key: str, data: io.BufferedIOBase) -> None:
+        """Keep an object."""
+
+    def get(self, key: str) -> Iterator[bytes]:
+        """An object, in pieces."""
+
+
+class Folder:
+    """A folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.url = path.as_uri()
+        self.environment: dict[str, str] = {}
+
+    def put(self, key: str, data: io.BufferedIOBase) -> None:
+        """Keep an object, on the disk."""
+        path = self._path / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            while piece := data.read(2**20):
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def get(self, key: str) -> Iterator[bytes]:
+        """An object, in pieces."""
+        with (self._path / key).open("rb") as file:
+            while piece := file.read(2**20):
+                yield piece
+
+
+class Bucket:
+    """A bucket of an S3 server."""
+
+    def __init__(self, s3: S3Server) -> None:
+        self._client = s3.client
+        self.url = f"s3://{s3.make_bucket(BUCKET)}"
+        self.environment = dict(s3.environment)
+
+    def put(self, key: str, data: io.BufferedIOBase) -> None:
+        """Keep an object, part by part."""
+        name = {"Bucket": BUCKET, "Key": key}
+        upload = self._client.create_multipart_upload(**name)["UploadId"]
+        parts: list[dict[str, Any]] = []
+        while piece := data.read(8 * 2**20):
+            number = len(parts) + 1
+            done = self._client.upload_part(**name, UploadId=upload, PartNumber=number, Body=piece)
+            parts.append({"PartNumber": number, "ETag": done["ETag"]})
+        self._client.complete_multipart_upload(
+            **name, UploadId=upload, MultipartUpload={"Parts": parts}
+        )
+
+    def get(self, key: str) -> Iterator[bytes]:
+        """An object, in pieces."""
+        yield from self._client.get_object(Bucket=BUCKET, Key=key)["Body"].iter_chunks(2**20)
+
+
+class Phase(NamedTuple):
+    """What predicts met while something else went on."""
+
+    seconds: float
+    latencies: list[float]
+    peak_mb: float
+
+    def told(self, usual: float | None = None) -> str:
+        """For people; `usual` is the usual p99, in milliseconds."""
+        p99 = percentile(self.latencies, 0.99)
+        ratio = f", {p99 / usual:.2f} times the usual" if usual else ""
+        return (
+            f"{self.seconds:6.1f} s, server at most {self.peak_mb:.0f} MB; predicts:"
+            f" {len(self.latencies)}, p50 {statistics.median(self.latencies):.1f},"
+            f" p99 {p99:.1f}{ratio}, max {max(self.latencies):.0f} ms"
+        )
+
+
+def lines(results: int, seed: int) -> Iterator[bytes]:
+    """Results as a backup has them, some lines at a time."""
+    dice = random.Random(seed)  # noqa: S311 - the same ones each time
+    labels = ("Egyptian cat", "tiger cat", "tabby cat", "lynx", "window screen")
+    start = 1_790_000_000_000
+    for first in range(0, results, ROWS):
+        batch = []
+        for number in range(first, min(first + ROWS, results)):
+            at = start + 7 * number
+            scores = [round(dice.random(), 6) for _ in labels]
+            found = [
+                {"type": "class", "label": label, "confidence": score}
+                for label, score in zip(labels, scores, strict=True)
+            ]
+            moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at // 1000))
+            batch.append(
+                _dumped(
+                    {
+                        "request_id": str(
+                            uuid.UUID(int=at << 80 | dice.getrandbits(80) | 7 << 76, version=4)
+                        ),
+                        "status": "Success",
+                        "response": {
+                            "image": f"photo{number}.jpg",
+                            "label": labels[0],
+                            "confidence": scores[0],
+                            "annotations": found,
+                        },
+                        "createdAt": f"{moment}.{at % 1000:03}Z",
+                        "completedAt": f"{moment}.{at % 1000:03}Z",
+                        "error": None,
+                        "model": "efficientnet-lite0@1",
+                        "timings": {"queued": 0.03, "decode": 1.975, "predict": 7.278},
+                    }
+                )
+            )
+        yield b"\n".join(batch) + b"\n"
+
+
+def _dumped(record: dict[str, Any]) -> bytes:  # Any: as JSON has it
+    return json.dumps(record, separators=(",", ":")).encode()
+
+
+def write_backup(place: Place, results: int, file: io.BufferedRandom) -> str:
+    """Write a snapshot and its manifest, as `docs/backup.md` says; the hash of all its lines.
+
+    Args:
+        place: Where to.
+        results: How many.
+        file: Gets the lines, uncompressed.
+    """
+    compressor = zstandard.ZstdCompressor(3).compressobj()
+    hasher, content = hashlib.sha256(), hashlib.sha256()
+    with tempfile.TemporaryFile() as compressed:
+
+        def add(text: bytes) -> None:
+            hasher.update(text)
+            compressed.write(compressor.compress(text))
+
+        add(b'{"format":1,"writer":"the tool"}\n')
+        for text in lines(results, 1):
+            content.update(text)
+            file.write(text)
+            add(text)
+        footer = {"lines": results, "sha256": hasher.hexdigest()}
+        compressed.write(compressor.compress(json.dumps(footer).encode() + b"\n"))
+        compressed.write(compressor.flush())
+        size = compressed.tell()
+        compressed.seek(0)
+        total = hashlib.file_digest(compressed, "sha256").hexdigest()
+        compressed.seek(0)
+        key = "snapshot/by-a-tool.ndjson.zst"
+        place.put(key, compressed)
+    listed = {
+        "key": key, "created_at": "2026-01-31T12:00:00Z", "results": results, "lines": results,
+        "bytes": size, "sha256": total, "covers": {},
+    }  # fmt: skip
+    place.put(
+        "MANIFEST.json", io.BytesIO(json.dumps({"format": 1, "snapshots": [listed]}).encode())
+    )
+    return content.hexdigest()
+
+
+def exported_hash(place: Place) -> str:
+    """The hash of the lines of the newest snapshot that are older than the tool's predicts."""
+    newest = json.loads(b"".join(place.get("MANIFEST.json")))["snapshots"][-1]["key"]
+    hasher = hashlib.sha256()
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
+    rest = b""
+    for piece in place.get(newest):
+        *found, rest = (rest + decompressor.decompress(piece)).split(b"\n")
+        for line in found:
+            if b'"image":"photo' in line:
+                hasher.update(_dumped(json.loads(line)) + b"\n")
+    return hasher.hexdigest()
+
+
+def copy_seconds(place: Place, file: io.BufferedRandom) -> tuple[float, float]:
+    """How long the same lines take to the remote and back, uncompressed, with no processing."""
+    file.seek(0)
+    begin = time.perf_counter()
+    place.put("copy", file)
+    there = time.perf_counter()
+    with tempfile.TemporaryFile() as copy:
+        for piece in place.get("copy"):
+            copy.write(piece)
+        os.fsync(copy.fileno())
+    return there - begin, time.perf_counter() - there
+
+
+class Predicts:
+    """Predicts at a steady rate, each timed from when it was due.
+
+    Args:
+        server: Whose.
+        image: What is sent.
+    """
+
+    def __init__(self, server: Server, image: bytes) -> None:
+        self._server = server
+        self._image = image
+
+    async def beside(self, http: aiohttp.ClientSession, path: str | None) -> Phase:
+        """Predict while a POST to the path goes on; None: for a while."""
+        latencies: list[float] = []
+        peak = 0.0
+        begin = time.perf_counter()
+        other = asyncio.create_task(self._do(http, path))
+        async with asyncio.TaskGroup() as group:
+            number = 0
+            while not other.done():
+                due = begin + number / RATE
+                await asyncio.sleep(due - time.perf_counter())
+                group.create_task(self._predict(http, due, latencies))
+                peak = max(peak, footprint([self._server.process.pid]).mib * 2**20 / 1e6)
+                number += 1
+            seconds = time.perf_counter() - begin
+        await other
+        return Phase(seconds, latencies, peak)
+
+    async def _predict(
+        self, http: aiohttp.ClientSession, due: float, latencies: list[float]
+    ) -> None:
+        async with http.post("/predict", data=self._image, headers=JPEG) as reply:
+            await reply.read()
+            if reply.status != 200:
+                raise LoadError(f"a predict was answered {reply.status}")
+        latencies.append((time.perf_counter() - due) * 1000)
+
+    async def _do(self, http: aiohttp.ClientSession, path: str | None) -> None:
+        if path is None:
+            await asyncio.sleep(USUAL_SECONDS)
+            return
+        async with http.post(path) as reply:
+            if reply.status != 200:
+                raise LoadError(f"{path}: {await reply.text()}")
+
+
+async def run(place: Place, results: int, folder: Path) -> int:
+    """Measure and tell; the exit code."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        content = await asyncio.to_thread(write_backup, place, results, file)
+        size = file.tell() / 1e6
+        put, get = await asyncio.to_thread(copy_seconds, place, file)
+    print(f"{results} results, {size:.0f} MB; copying them: {put:.1f} s there, {get:.1f} s back")
+    arguments = ("--remote", place.url, "--import-on-start", "never", "--workers", "1")
+    server = Server(folder / "data", arguments, folder / "log", place.environment)
+    try:
+        await server.ready()
+        predicts = Predicts(server, (ROOT / "examples/cat.jpg").read_bytes())
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with aiohttp.ClientSession(server.url, timeout=timeout) as http:
+            usual = await predicts.beside(http, None)
+            p99 = percentile(usual.latencies, 0.99)
+            print(f"usual   {usual.told()}", flush=True)
+            imported = await predicts.beside(http, "/import")
+            print(f"import  {imported.told(p99)}, {imported.seconds / get:.1f} times the copy")
+            exported = await predicts.beside(http, "/export")
+            print(f"export  {exported.told(p99)}, {exported.seconds / put:.1f} times the copy")
+    finally:
+        code = await server.stop()
+    growth = max(imported.peak_mb, exported.peak_mb) - usual.peak_mb
+    same = await asyncio.to_thread(exported_hash, place) == content
+    print(f"the server grew by {growth:.0f} MB; what it exported is what it imported: {same}")
+    return int(code != 0 or growth > MAX_GROWTH_MB or not same)
+
+
+def main() -> int:
+    """Parse the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--results", type=int, default=1_000_000)
+    parser.add_argument("--remote", choices=["s3", "folder"], default="s3")
+    given = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        place: Place
+        if given.remote == "s3":
+            place = Bucket(stack.enter_context(s3_server()))
+        else:
+            place = Folder(folder / "remote")
+        return asyncio.run(run(place, given.results, folder))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
