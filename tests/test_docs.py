@@ -28,5 +28,5 @@ def test_the_readme_shows_the_example_model_as_it_is() -> None:
 def test_every_flag_that_a_document_names_exists() -> None:
     known = {f"--{name.replace('_', '-')}" for name in Settings.model_fields} | {"--help"}
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        named = set(re.findall(r"(?<=[`\s\"])--[a-z-]+", document.read_text())) - {"--data-binary"}
+        named = set(re.findall(r"(?<=[`\s\"])--[a-z0-9-]+", document.read_text())) - {"--data-binary"}
         assert named <= known, document
