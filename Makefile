@@ -11,7 +11,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet
 MODEL := server/model/efficientnet_lite0.onnx
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults check chaos soak overload million format clean
+.PHONY: help setup run test faults check chaos soak overload million dataloop-test format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,6 +45,9 @@ overload: setup $(VENV)/dev ## 1,000 clients against a queue of 32: what gets th
 million: setup $(VENV)/dev ## import and export a million results: how long, how much memory?
 	@$(PY) -m tools.million $(ARGS)
 
+dataloop-test: setup $(VENV)/tools ## annotate a Dataloop item: make dataloop-test ITEM=<its id> ARGS="--dry-run"
+	@$(PY) tools/dataloop_test.py $(if $(ITEM),--item-id $(ITEM)) $(ARGS)
+
 format: setup $(VENV)/dev ## put the code in shape
 	@$(PY) -m ruff check --fix --select I .
 	@$(PY) -m ruff format .
@@ -60,7 +63,11 @@ $(VENV)/server: requirements.txt requirements-model.txt
 	$(PIP) -r requirements.txt -r requirements-model.txt
 	@touch $@
 
-$(VENV)/dev: requirements-dev.txt requirements-photos.txt $(VENV)/server
+$(VENV)/tools: requirements-tools.txt $(VENV)/server
+	$(PIP) -r requirements-tools.txt
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt requirements-tools.txt requirements-photos.txt $(VENV)/server
 	$(PIP) -r requirements-dev.txt
 	$(PIP) --no-deps -r requirements-photos.txt
 	@touch $@

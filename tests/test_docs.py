@@ -5,6 +5,7 @@ from pathlib import Path
 
 from server.prediction import TRANSITIONS
 from server.settings import Settings
+from tools.dataloop.arguments import parser
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,6 +28,9 @@ def test_the_readme_shows_the_example_model_as_it_is() -> None:
 
 def test_every_flag_that_a_document_names_exists() -> None:
     known = {f"--{name.replace('_', '-')}" for name in Settings.model_fields} | {"--help"}
+    known |= set(re.findall(r"--[a-z-]+", parser().format_help()))
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        named = set(re.findall(r"(?<=[`\s\"])--[a-z0-9-]+", document.read_text())) - {"--data-binary"}
+        named = set(re.findall(r"(?<=[`\s\"])--[a-z][a-z0-9-]+", document.read_text())) - {
+            "--data-binary"
+        }
         assert named <= known, document

@@ -1,0 +1,1 @@
+"""The Dataloop test tool: a model's answers as annotations on the items of a dataset."""
