@@ -95,12 +95,13 @@ class Backups:
             try:
                 log.info("import: %s", await self._import_all(lambda _, __: None))
             except NoBackupError:
-                return  # it begins
+                pass  # it begins
             except RemoteError as error:
                 self.exporter.trouble.begin(str(error))
                 await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return
+                continue
+            self.exporter.trouble.end()
+            return
 
     async def run(self) -> None:
         """Export what changes, until cancelled."""

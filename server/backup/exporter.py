@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import Final, NamedTuple
 
-from server.backup.layout import Group, new_writer
+from server.backup.layout import CHANGES, Group, new_writer
 from server.backup.segment import pack
 from server.backup.snapshots import Progress, Snapshots
 from server.backup.trouble import Trouble
@@ -52,8 +52,9 @@ class Exporter:
         self._writer = new_writer()
         self._snapshots = Snapshots(store, remote, self._writer)
         self._number = 1  # of the next group
-        self._groups = 0  # since the last snapshot
+        self._groups = 0  # there are, about, that no snapshot covers
         self._sent: _Sent | None = None
+        self._joined = False
         self.turn: Final = asyncio.Lock()
         self.trouble: Final = Trouble(remote.url)
 
@@ -82,20 +83,25 @@ class Exporter:
             RemoteError: The remote fails. What was backed up before still is.
         """
         async with self.turn:
-            return await self._export_all(progress)
+            results = await self._export_all(progress)
+            self.trouble.end()
+            return results
 
     async def flush(self) -> None:
-        """Export what waits, without a pause.
+        """Export what waits by now, without a pause.
 
         Raises:
             RemoteError, ServerError: It can't be done now; `run` goes on trying.
         """
-        while await self._export_next():
+        last = await self._journal.last()
+        while await self._journal.waits(last) and await self._export_next():
             pass
 
     async def _export_next(self) -> bool:
         """Export a group, or all if that is shorter; False: there was nothing."""
         async with self.turn:
+            if not self._joined:
+                await self._join()
             if self._groups >= MAX_GROUPS or await self._journal.waiting() > MAX_WAITING:
                 await self._export_all(lambda _, __: None)
             elif not await self._export_group():
@@ -103,13 +109,21 @@ class Exporter:
             self.trouble.end()
             return True
 
+    async def _join(self) -> None:
+        """See what is there. A remote that takes another's place gets what that one had."""
+        self._groups = len([each async for each in self._remote.list(CHANGES)])
+        if await self._journal.remote() not in {None, self._remote.url}:
+            await self._export_all(lambda _, __: None)
+        await self._journal.belongs_to(self._remote.url)
+        self._joined = True
+
     async def _export_group(self) -> bool:
         sent = self._sent = self._sent or await self._prepare()
         if not sent:
             return False
         key = Group(self._writer, self._number).key
         await self._remote.write(key, sent.data, replaces=None)
-        await self._journal.exported(sent.last, self._writer, self._number + 1)
+        await self._journal.exported(sent.last)
         self._number += 1
         self._groups += 1
         self._sent = None
@@ -119,12 +133,13 @@ class Exporter:
         changes = await self._journal.changes(GROUP_CHANGES, GROUP_BYTES)
         if not changes:
             return None
-        if self._number == 1:
-            await self._journal.absorb({self._writer: 1})
+        # noted before it is written, in case that is not confirmed; never before it is made, as a
+        # disk that is put back to an earlier copy would claim what it lacks
+        await self._journal.absorb({self._writer: self._number})
         header = {"writer": self._writer, "number": self._number}
         return _Sent(changes.last, await asyncio.to_thread(pack, header, changes.lines))
 
     async def _export_all(self, progress: Progress) -> int:
-        results = await self._snapshots.make(self._number, progress)
+        results = await self._snapshots.make(progress)
         self._groups = 0
         return results

@@ -27,7 +27,7 @@ READ_AT_ONCE: Final = 4
 
 
 class _MovedError(Exception):
-    """What was being read is not there any more: a newer snapshot has it."""
+    """What was being read is not there any more: a newer snapshot has it. Or it never was."""
 
 
 class Importer:
@@ -53,15 +53,13 @@ class Importer:
             BackupUnusableError: It is truncated, corrupt, foreign or of a newer server.
             RemoteError: The remote fails.
         """
+        why = ""
         for _ in range(TRIES):
             try:
                 return await self._run(progress)
-            except _MovedError:
-                continue
-        raise BackupUnusableError(
-            f"The backup at {self._remote.url} names files that are not there, or other servers"
-            " change it all the time. Nothing was changed."
-        )
+            except _MovedError as error:
+                why = str(error)
+        raise BackupUnusableError(f"The backup at {self._remote.url} {why}. Nothing was changed.")
 
     async def _run(self, progress: Progress) -> int:
         listed, groups = await self._survey()
@@ -92,7 +90,7 @@ class Importer:
             if (found := group(each.key)) and not version.manifest.covers(found)
         ]
         if (await manifest.read(self._remote)).tag != version.tag:
-            raise _MovedError
+            raise _MovedError("is changed by other servers all the time")
         if not version.manifest.snapshots and not groups:
             raise NoBackupError(
                 f"There is no backup at {self._remote.url}: export first, or see that --remote is"
@@ -119,7 +117,7 @@ class Importer:
                     await restoration.add(lines)
                     meter.add(len(lines))
         except MissingError:
-            raise _MovedError from None
+            raise _missing(listed.key) from None
         found = hasher.hexdigest(), total, restoration.results - before
         if found != (listed.sha256, listed.lines, listed.results):
             raise BackupUnusableError(
@@ -134,7 +132,7 @@ class Importer:
             try:
                 blobs = await asyncio.gather(*(self._remote.read(each.key) for each in some))
             except MissingError:
-                raise _MovedError from None
+                raise _missing("a group of changes") from None
             for each, blob in zip(some, blobs, strict=True):
                 name = f"{self._remote.url}/{each.key}"
                 async with aclosing(unpack(name, _one(blob.data))) as batches:
@@ -173,10 +171,11 @@ def _require_gapless(groups: Sequence[Group], covered: dict[str, int]) -> None:
         first = covered.get(writer, 0) + 1
         missing = set(range(first, max(found) + 1)) - set(found)
         if missing:
-            raise BackupUnusableError(
-                f"The backup lacks {Group(writer, min(missing)).key}, though there are later"
-                " changes: somebody removed it. Nothing was changed."
-            )
+            raise _missing(Group(writer, min(missing)).key)  # or the list was not of one moment
+
+
+def _missing(what: str) -> _MovedError:
+    return _MovedError(f"lacks {what}, which somebody removed")
 
 
 async def _hashed(pieces: AsyncIterator[bytes], hasher: "hashlib._Hash") -> AsyncGenerator[bytes]:

@@ -6,7 +6,7 @@ their number and the SHA-256 of all before it.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -18,8 +18,11 @@ FORMAT: Final = 1
 LEVEL: Final = 3
 MAX_LINE: Final = 64 * 2**20
 MAX_WINDOW: Final = 2**27
-SLICE: Final = 2**16
-"""Compressed bytes expanded at once."""
+SLICE: Final = 2**8
+"""Compressed bytes expanded at once: they become 8 MiB at most, the ratio of zstd being 2**15."""
+
+ENOUGH: Final = 2**20
+"""Expanded bytes after which their lines are given out."""
 
 
 class SegmentWriter:
@@ -83,9 +86,9 @@ async def unpack(name: str, pieces: AsyncIterator[bytes]) -> AsyncGenerator[list
     """
     reader = _Reader(name)
     async for piece in pieces:
-        for start in range(0, len(piece), SLICE):
-            if lines := await asyncio.to_thread(reader.feed, piece[start : start + SLICE]):
-                yield lines
+        found = reader.feed(piece)
+        while lines := await asyncio.to_thread(next, found, None):
+            yield lines
     reader.close()
 
 
@@ -99,13 +102,25 @@ class _Reader:
         self._rest = b""  # a line that is not complete
         self._last: bytes | None = None  # the last complete line: it may be the footer
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The lines that more bytes complete, but for the last."""
+    def feed(self, data: bytes) -> Iterator[list[bytes]]:
+        """The lines that more bytes complete, but for the last; some at a time, never none."""
+        texts, size = [], 0
+        for start in range(0, len(data), SLICE):
+            texts.append(self._expand(data[start : start + SLICE]))
+            size += len(texts[-1])
+            if size >= ENOUGH or start + SLICE >= len(data):
+                if lines := self._lines_of(b"".join(texts)):
+                    yield lines
+                texts, size = [], 0
+
+    def _expand(self, data: bytes) -> bytes:
         try:
-            text = self._rest + self._decompressor.decompress(data)
+            return self._decompressor.decompress(data)
         except zstandard.ZstdError as error:
             raise self._unusable(f"can't be expanded ({error})") from None
-        *lines, self._rest = text.split(b"\n")
+
+    def _lines_of(self, text: bytes) -> list[bytes]:
+        *lines, self._rest = (self._rest + text).split(b"\n")
         if len(self._rest) > MAX_LINE:
             raise self._unusable("holds a line of more than 64 MiB")
         if not lines:
@@ -122,7 +137,8 @@ class _Reader:
             told = footer["lines"], footer["sha256"]
         except (ValueError, KeyError, TypeError):
             raise self._unusable("is truncated: its end is missing") from None
-        if self._rest or not self._decompressor.eof or self._lines < 0:
+        whole = self._decompressor.eof and not self._decompressor.unused_data
+        if self._rest or not whole or self._lines < 0:
             raise self._unusable("is truncated or was added to")
         if told != (self._lines, self._hash.hexdigest()):
             raise self._unusable("is corrupt: it does not hold what its end says")

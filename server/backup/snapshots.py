@@ -42,11 +42,10 @@ class Snapshots:
         self._writer = writer
         self._made = 0
 
-    async def make(self, number: int, progress: Progress) -> int:
+    async def make(self, progress: Progress) -> int:
         """Write everything there is, then make it count; how many results that is.
 
         Args:
-            number: Of the writer's next group. It is not covered: it may be on its way already.
             progress: Told of results.
 
         Raises:
@@ -56,9 +55,7 @@ class Snapshots:
         self._made += 1
         async with self._store.snapshot() as view:
             covers = {
-                name: last
-                for name, last in (view.absorbed | {self._writer: number - 1}).items()
-                if last and not name.startswith(SNAPSHOTS)
+                name: last for name, last in view.absorbed.items() if not name.startswith(SNAPSHOTS)
             }
             upload = _Upload(view, self._writer, progress)
             key = snapshot_key(self._writer, self._made)
@@ -67,7 +64,7 @@ class Snapshots:
         # noted first: should its being listed not be confirmed, the next snapshot replaces it
         await self._store.journal.absorb({key: 0})
         new = await manifest.add(self._remote, listed, view.absorbed)
-        await self._store.journal.exported(view.last_change, self._writer, number)
+        await self._store.journal.exported(view.last_change)
         await self._tidy(new)
         return listed.results
 

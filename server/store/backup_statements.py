@@ -13,13 +13,22 @@ UPDATE clearing SET cleared_at =
     max(?, cleared_at, (SELECT ifnull(max(completed_at), 0) FROM predictions))
 """
 
-DELETE_ALL_CHANGES: Final = "DELETE FROM changes"
+# A deletion stays: its result may be of a clock ahead of ours, completed after the clearing
+DELETE_CHANGES_BUT_DELETIONS: Final = """
+DELETE FROM changes
+WHERE request_id IS NULL OR request_id NOT IN (SELECT request_id FROM tombstones)
+"""
 
-DELETE_ALL_TOMBSTONES: Final = "DELETE FROM tombstones"
-
-DELETE_TOMBSTONES_BEFORE: Final = "DELETE FROM tombstones WHERE deleted_at < ?"
+# but for those that the remote does not have: it may have been away for longer
+DELETE_TOMBSTONES_BEFORE: Final = """
+DELETE FROM tombstones WHERE deleted_at < ? AND request_id NOT IN (
+    SELECT request_id FROM changes WHERE request_id IS NOT NULL
+)
+"""
 
 COUNT_CHANGES: Final = "SELECT count(*) FROM changes"
+
+A_CHANGE: Final = "SELECT 1 FROM changes WHERE seq <= ? LIMIT 1"
 
 LAST_CHANGE: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'changes'"
 
@@ -45,6 +54,10 @@ ORDER BY changes.seq
 """
 
 DELETE_CHANGES: Final = "DELETE FROM changes WHERE seq <= ?"
+
+REMOTE: Final = "SELECT url FROM remote"
+
+SET_REMOTE: Final = "INSERT OR REPLACE INTO remote (id, url) VALUES (0, ?)"
 
 ABSORB: Final = """
 INSERT INTO absorbed (name, number) VALUES (?, ?)
@@ -100,6 +113,30 @@ ON CONFLICT (request_id) DO UPDATE SET
 WHERE excluded.completed_at > completed_at
 """
 
+# apart, too: a backup that turns out not to be whole must not bury what is there
+CREATE_IMPORTED_TOMBSTONES: Final = """
+CREATE TABLE imported_tombstones (
+    seq INTEGER PRIMARY KEY, request_id TEXT NOT NULL, deleted_at INTEGER NOT NULL
+) STRICT
+"""
+
+IMPORT_TOMBSTONE: Final = """
+INSERT INTO imported_tombstones (request_id, deleted_at) VALUES (?, ?)
+"""
+
+ADD_IMPORTED_TOMBSTONES: Final = """
+INSERT OR IGNORE INTO tombstones (request_id, deleted_at)
+SELECT request_id, deleted_at FROM imported_tombstones
+WHERE seq > :after AND seq <= :last ORDER BY seq
+"""
+
+DROP_IMPORTED: Final = (
+    "DROP TABLE IF EXISTS imported",
+    "DROP TABLE IF EXISTS imported_tombstones",
+)
+
+COUNT_IMPORTED: Final = "SELECT count(*) FROM imported"
+
 LAST_DELETIONS: Final = """
 SELECT cleared_at, ifnull((SELECT max(seq) FROM tombstones), 0) FROM clearing
 """
@@ -131,6 +168,12 @@ REPLACE: Final = (
     INSERT OR REPLACE INTO imported
     SELECT * FROM predictions WHERE request_id IN (SELECT request_id FROM changes) AND {_KEPT}
     """,
+    """
+    UPDATE idempotency_keys SET seq = ifnull((
+        SELECT imported.seq FROM predictions JOIN imported USING (request_id)
+        WHERE predictions.seq = idempotency_keys.seq
+    ), seq)
+    """,
     "UPDATE clearing SET cleared_at = :cleared_at",
     """
     UPDATE sqlite_sequence
@@ -139,4 +182,5 @@ REPLACE: Final = (
     """,
     "DROP TABLE predictions",
     "ALTER TABLE imported RENAME TO predictions",
+    "DROP TABLE imported_tombstones",
 )

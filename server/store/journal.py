@@ -49,6 +49,15 @@ class Journal:
         count: int = (await self._readers.fetch(statements.COUNT_CHANGES))[0][0]
         return count
 
+    async def last(self) -> int:
+        """The `seq` of the newest change, exported or not."""
+        rows = await self._readers.fetch(statements.LAST_CHANGE)
+        return rows[0][0] if rows else 0
+
+    async def waits(self, last: int) -> bool:
+        """Whether a change up to one, by its `seq`, is to be exported."""
+        return bool(await self._readers.fetch(statements.A_CHANGE, (last,)))
+
     async def changes(self, most: int, max_bytes: int) -> Changes | None:
         """The oldest changes: at most so many, and so many bytes unless the first alone has more.
 
@@ -65,18 +74,11 @@ class Journal:
         rows = await self._readers.fetch(statements.LINES_OF_CHANGES, (last,))
         return Changes(last, [line.encode() for (line,) in rows if line])
 
-    async def exported(self, last: int, writer: str, number: int) -> None:
-        """Forget the changes up to one, which the remote has now.
-
-        Args:
-            last: The last one's `seq`.
-            writer: Who exports.
-            number: Of its next group of changes: that will hold nothing which is not here.
-        """
+    async def exported(self, last: int) -> None:
+        """Forget the changes up to one, by its `seq`, which the remote has now."""
 
         def work(connection: apsw.Connection) -> None:
             connection.execute(statements.DELETE_CHANGES, (last,))
-            connection.execute(statements.ABSORB, (writer, number))
             connection.execute(statements.DELETE_TOMBSTONES_BEFORE, (now() - TOMBSTONE_MS,))
 
         await self._writer.run(work)
@@ -85,6 +87,17 @@ class Journal:
         """Have a result, or its deletion, exported once more; None: the deletion of all."""
         await self._writer.run(lambda connection: note(connection, request_id))
         self.news.set()
+
+    async def remote(self) -> str | None:
+        """The remote that has what is not in the changes; None: none yet."""
+        rows = await self._readers.fetch(statements.REMOTE)
+        return rows[0][0] if rows else None
+
+    async def belongs_to(self, remote: str) -> None:
+        """Remember that a remote has what is not in the changes."""
+        await self._writer.run(
+            lambda connection: connection.execute(statements.SET_REMOTE, (remote,))
+        )
 
     async def absorb(self, files: Mapping[str, int]) -> None:
         """Remember files of the remote that hold nothing which is not here."""
@@ -114,6 +127,5 @@ def bury(connection: apsw.Connection, request_ids: list[str]) -> None:
 def clear(connection: apsw.Connection) -> None:
     """Note, in a transaction and before they are deleted, that all results are."""
     connection.execute(statements.CLEAR, (now(),))
-    connection.execute(statements.DELETE_ALL_CHANGES)  # and so with all that they would tell
-    connection.execute(statements.DELETE_ALL_TOMBSTONES)
+    connection.execute(statements.DELETE_CHANGES_BUT_DELETIONS)
     note(connection, None)

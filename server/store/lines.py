@@ -73,7 +73,6 @@ def parse(line: bytes) -> Prediction | Deletion | Clearing:
 def _result(record: dict[str, Any]) -> Prediction:  # Any: as JSON has it, checked here
     if record["status"] not in _FINISHED:
         raise ValueError("its status is not that of a finished result")
-    timings = record["timings"]
     return Prediction(
         request_id=_request_id(record["request_id"]),
         status=Status(record["status"]),
@@ -82,7 +81,7 @@ def _result(record: dict[str, Any]) -> Prediction:  # Any: as JSON has it, check
         error=_text(record["error"]),
         completed_at=_milliseconds(record["completedAt"]),
         model=_text(record["model"]),
-        timings=timings and Timings(*(float(timings[key]) for key in Timings.__slots__)),
+        timings=_timings(record["timings"]),
     )
 
 
@@ -90,6 +89,15 @@ def _request_id(value: str) -> str:
     if not _UUID.fullmatch(value):
         raise ValueError("its request id is no UUID")
     return value
+
+
+def _timings(value: dict[str, Any] | None) -> Timings | None:  # Any: as JSON has it, checked here
+    if value is None:
+        return None
+    times = [value[key] for key in Timings.__slots__]
+    if not all(type(each) in {int, float} for each in times):
+        raise TypeError("a number is expected")
+    return Timings(*map(float, times))
 
 
 def _text(value: object) -> str | None:

@@ -33,13 +33,15 @@ class Restoration:
         writer: Of the database.
 
     Attributes:
-        results: How many results were gathered and not known to be deleted.
+        results: How many results were gathered; after `swap`, how many of them count: each id
+            once, and none that is deleted.
     """
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._first = 0
         self._cleared_at = 0
+        self._deletions = 0
         self.results = 0
 
     async def begin(self) -> None:
@@ -59,11 +61,13 @@ class Restoration:
         """Put what was gathered in the place of the present results, in one transaction.
 
         These stay: what is Pending, what is not exported yet, what was recorded since `begin`. And
-        what is deleted, here or by the backup, stays deleted.
+        what is deleted, here or by the backup, stays deleted. The backup is known to be whole by
+        now: its deletions are true even if this does not come to its end.
 
         Args:
             absorbed: The files that were read (`Journal.absorb`).
         """
+        await self._bury()
         swept = await self._sweep()
 
         def work(connection: apsw.Connection) -> None:
@@ -74,7 +78,7 @@ class Restoration:
             }
             for statement in statements.DROP_DELETED:
                 connection.execute(statement, values)
-                self.results -= connection.changes()
+            self.results = fetch(connection, statements.COUNT_IMPORTED)[0][0]
             for statement in statements.REPLACE:
                 connection.execute(statement, values)
             connection.executemany(statements.ABSORB, absorbed.items())
@@ -95,9 +99,20 @@ class Restoration:
 
         def work(connection: apsw.Connection) -> None:
             connection.executemany(statements.IMPORT, results)
-            connection.executemany(statements.ADD_TOMBSTONE, deletions)
+            connection.executemany(statements.IMPORT_TOMBSTONE, deletions)
 
         await self._writer.run(work)
+        self._deletions += len(deletions)
+
+    async def _bury(self) -> None:
+        """Remember the backup's deletions, bit by bit."""
+        for after in range(0, self._deletions, SWEPT_AT_ONCE):
+            values = {"after": after, "last": after + SWEPT_AT_ONCE}
+
+            def work(connection: apsw.Connection, values: dict[str, int] = values) -> None:
+                connection.execute(statements.ADD_IMPORTED_TOMBSTONES, values)
+
+            await self._writer.run(work)
 
     async def _sweep(self) -> dict[str, int]:
         """Drop gathered results that are deleted, bit by bit; as of which deletions that was."""
@@ -108,7 +123,6 @@ class Restoration:
 
             def work(connection: apsw.Connection, values: dict[str, int] = values) -> None:
                 connection.execute(statements.SWEEP, values)
-                self.results -= connection.changes()
 
             await self._writer.run(work)
         return deleted
@@ -121,7 +135,8 @@ class Restoration:
 
 def drop(connection: apsw.Connection) -> None:
     """Drop what an import that did not end has left."""
-    connection.execute("DROP TABLE IF EXISTS imported")
+    for statement in statements.DROP_IMPORTED:
+        connection.execute(statement)
 
 
 def _begin(connection: apsw.Connection) -> int:
@@ -137,6 +152,7 @@ def _begin(connection: apsw.Connection) -> int:
             connection.execute(
                 title.sub(f"CREATE INDEX {base}_{first} ON imported (", sql, count=1)
             )
+    connection.execute(statements.CREATE_IMPORTED_TOMBSTONES)
     connection.execute(statements.RESERVE, (first + RESERVED, "predictions"))
     connection.execute(statements.RESERVE, (first, "imported"))
     return first

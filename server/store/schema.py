@@ -64,6 +64,11 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         cleared_at   INTEGER NOT NULL
     ) STRICT;
     INSERT INTO clearing VALUES (0, 0);
+    -- which remote has all that is not in changes; a row or none
+    CREATE TABLE remote (
+        id           INTEGER PRIMARY KEY CHECK (id = 0),
+        url          TEXT    NOT NULL
+    ) STRICT;
     -- files of the remote that hold nothing which this database lacks: a snapshot, by its key, or
     -- a writer's groups of changes up to a number
     CREATE TABLE absorbed (

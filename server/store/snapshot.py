@@ -49,7 +49,11 @@ class Snapshot:
         self._connection: apsw.Connection | None = None
 
     async def __aenter__(self) -> "Snapshot":
-        self._connection = await self._do(self._open)
+        try:
+            self._connection = await self._do(self._open)
+        except BaseException:  # a cancellation, too: what was opened goes with its thread
+            self._thread.shutdown(wait=False)
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -47,7 +47,7 @@ def test_checking_the_arguments_imports_nothing_heavy() -> None:
 def test_the_server_needs_nothing_of_the_tools() -> None:
     lines = (ROOT / "requirements-tools.txt").read_text().splitlines()
     own = {name for line in lines for name in [line.partition("==")[0]] if "==" in line}
-    shared = {"numpy", "pillow"}
+    shared = {"numpy", "pillow", "tqdm"}
     assert "dtlpy" in own
     assert not (own - shared) & {
         line.partition("==")[0] for line in (ROOT / "requirements.txt").read_text().splitlines()
