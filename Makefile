@@ -4,6 +4,7 @@ PYTHON ?= python3
 HOST ?= 0.0.0.0
 PORT ?= 9000
 ARGS ?=
+TESTS ?= tests
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -31,7 +32,7 @@ check: setup $(VENV)/dev ## format, lint, types, all tests
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
-	@$(PY) -m pytest
+	@$(PY) -m pytest $(TESTS)
 
 chaos: setup $(VENV)/dev ## kill the server 200 times under load: make chaos ARGS="--kills 20"
 	@$(PY) -m tools.chaos $(ARGS)
