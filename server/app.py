@@ -30,6 +30,9 @@ from server.store.space import FreeSpace
 from server.store.sqlite import SQLiteStore
 from server.supervisor import Supervisor
 from server.web import connection, keys, middleware
+from server.web.access import authenticate
+from server.web.api_keys import ApiKeys, exposes_secrets
+from server.web.cors import Cors
 from server.web.pace import Pace
 from server.web.routes import ROUTES
 from server.web.status import StatusReport
@@ -44,15 +47,36 @@ SAVED_IMAGES: Final = web.AppKey("saved_images", SavedImages)
 
 
 def create_app(settings: Settings) -> web.Application:
-    """The application: started, it opens the store, loads the model and runs what is Pending."""
+    """The application: started, it opens the store, loads the model and runs what is Pending.
+
+    Raises:
+        BadKeyFileError: The file of API keys can't be used.
+    """
     app = web.Application(middlewares=[connection.mark, middleware.identify, middleware.errors])
     app[SETTINGS] = settings
     app[keys.HEALTH] = Health()
     app[keys.PACE] = Pace()
     app.on_response_prepare.extend([middleware.echo_request_id, connection.close_after])
+    _control_access(app, settings)
     app.add_routes(ROUTES)
     app.cleanup_ctx.extend([_supervision, _storage, _backup, _service])
     return app
+
+
+def _control_access(app: web.Application, settings: Settings) -> None:
+    """Let in who may call. Browsers ask without a key whether a page may, so CORS comes first."""
+    if origins := settings.origins():
+        cors = Cors(origins)
+        app.middlewares.append(cors.preflight())
+        app.on_response_prepare.append(cors.allow)
+    if settings.api_key_file:
+        app.middlewares.append(authenticate(ApiKeys.load(settings.api_key_file)))
+        if exposes_secrets(settings.api_key_file):
+            log.warning(
+                "--api-key-file %s: everybody on this machine can read the keys; chmod 600, or"
+                " keep their hashes in it",
+                settings.api_key_file,
+            )
 
 
 async def _supervision(app: web.Application) -> AsyncIterator[None]:

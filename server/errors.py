@@ -50,6 +50,18 @@ class EmptyImageError(ServerError):
     code, status = "empty_image", 400
 
 
+class UnauthorizedError(ServerError):
+    """The request carries no API key, or one that is unknown."""
+
+    code, status = "unauthorized", 401
+
+
+class ForbiddenError(ServerError):
+    """The request's API key does not allow this."""
+
+    code, status = "forbidden", 403
+
+
 class NotFoundError(ServerError):
     """No such path or prediction."""
 

@@ -6,6 +6,7 @@ import resource
 import select
 import signal
 import socket
+import ssl
 from contextlib import closing
 from typing import Final, cast
 
@@ -19,9 +20,11 @@ from server.runner.worker import ModelLoadError
 from server.settings import Settings
 from server.store.database import StoreUnusableError
 from server.store.lock import DataDirInUseError
-from server.web import connection, keys
-from server.web.access_log import AccessLog
+from server.web import connection, keys, tls
+from server.web.access_log import AccessLog, quotes_nobody
+from server.web.api_keys import BadKeyFileError
 from server.web.connection import Connections
+from server.web.tls import BadCertificateError
 
 log = logging.getLogger("server")
 
@@ -39,6 +42,9 @@ LAST_TURNS: Final = 1000
 UNSENT_BYTES: Final = 2**17
 """Bytes of an answer that the kernel takes over before they can be sent."""
 
+FOREVER: Final = 1e6
+"""Seconds for a TLS connection to be closed: the guard sees to it, by what its client reads."""
+
 OTHER_FILES: Final = 256
 """Open files beside the connections: the database, the pipes to the workers, images."""
 
@@ -51,10 +57,11 @@ async def serve(settings: Settings) -> None:
     """Run the server until a signal tells it to stop, then drain.
 
     Raises:
-        CannotStartError: The address or the data directory can't be had.
+        CannotStartError: The address, the data directory, a key or a certificate can't be had.
         Exception: An inner loop died; it is logged.
     """
-    app = create_app(settings)
+    app, encryption = _prepare(settings)
+    logging.getLogger("aiohttp.server").addFilter(quotes_nobody)
     runner = web.AppRunner(
         app,
         access_log=logging.getLogger("server.access"),
@@ -69,7 +76,7 @@ async def serve(settings: Settings) -> None:
     stop = _stop_signal()
     try:
         await _start(runner, settings)
-        with closing(await _listen(app, runner, settings)) as listener:
+        with closing(await _listen(app, runner, settings, encryption)) as listener:
             banner.show(settings, listener.sockets[0].getsockname())
             await asyncio.wait([stop, app[SUPERVISOR].failed], return_when=asyncio.FIRST_COMPLETED)
             _raise_failure(app, settings)
@@ -77,6 +84,16 @@ async def serve(settings: Settings) -> None:
     finally:
         await runner.cleanup()
     log.info("stopped")
+
+
+def _prepare(settings: Settings) -> tuple[web.Application, ssl.SSLContext | None]:
+    """What needs nothing but files that the settings name."""
+    try:
+        return create_app(settings), tls.context(settings.tls_cert, settings.tls_key)
+    except BadKeyFileError as error:
+        raise CannotStartError(f"--api-key-file {settings.api_key_file}: {error}") from error
+    except BadCertificateError as error:
+        raise CannotStartError(str(error)) from error
 
 
 async def _start(runner: web.AppRunner, settings: Settings) -> None:
@@ -89,7 +106,10 @@ async def _start(runner: web.AppRunner, settings: Settings) -> None:
 
 
 async def _listen(
-    app: web.Application, runner: web.AppRunner, settings: Settings
+    app: web.Application,
+    runner: web.AppRunner,
+    settings: Settings,
+    encryption: ssl.SSLContext | None,
 ) -> asyncio.Server:
     """Take connections, each under guard."""
     connections = Connections(
@@ -101,7 +121,13 @@ async def _listen(
     app[SUPERVISOR].start("connections", connections.watch())
     try:
         listener = await asyncio.get_running_loop().create_server(
-            connections.guard, settings.host, settings.port, backlog=1024
+            connections.guard,
+            settings.host,
+            settings.port,
+            backlog=1024,
+            ssl=encryption,
+            ssl_handshake_timeout=settings.header_timeout if encryption else None,
+            ssl_shutdown_timeout=FOREVER if encryption else None,
         )
     except OSError as error:
         raise CannotStartError(

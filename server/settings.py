@@ -34,6 +34,7 @@ METAVARS: Final = {
     "ByteSize": "BYTES",
     "tuple": "FORMATS",
 }
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 MIB: Final = 2**20
 Seconds = Annotated[float, Field(gt=0, le=1_000_000)]  # poll takes no more than 24 days
 
@@ -41,6 +42,13 @@ Seconds = Annotated[float, Field(gt=0, le=1_000_000)]  # poll takes no more than
 def _check_keep(text: str) -> str:
     Keep.parse(text)
     return text
+
+
+def _check_origins(text: str) -> str:
+    origins = [each.strip().lower() for each in text.split(",")]
+    if all(each == "*" or _ORIGIN.fullmatch(each) for each in origins):
+        return ",".join(origins)
+    raise ValueError("should be * or origins as https://app.example, without a path")
 
 
 class _Help(HelpFormatter):
@@ -165,6 +173,14 @@ class Settings(BaseSettings):
     s3_ca_bundle: FilePath | None = Field(
         None, description="file of the certificates to trust, as AWS_CA_BUNDLE is"
     )
+    api_key_file: FilePath | None = Field(
+        None, description="file of API keys: lines of a name, scopes (read,predict,admin) and a key"
+    )
+    cors_origin: Annotated[str, AfterValidator(_check_origins)] | None = Field(
+        None, description="web sites whose pages may call: https://a.example,... or *"
+    )
+    tls_cert: FilePath | None = Field(None, description="PEM file of the certificate, for https")
+    tls_key: FilePath | None = Field(None, description="PEM file of the certificate's key")
     log_format: LogFormat = Field("text", description="log lines for people or for machines")
 
     def batch_limits(self) -> BatchLimits:
@@ -191,6 +207,10 @@ class Settings(BaseSettings):
             kms_key=self.s3_kms_key,
             ca_bundle=self.s3_ca_bundle,
         )
+
+    def origins(self) -> frozenset[str]:
+        """The sites whose pages may call; `*` stands for all."""
+        return frozenset(self.cors_origin.split(",") if self.cors_origin else ())
 
     def image_limits(self) -> ImageLimits:
         """What images may be."""

@@ -43,7 +43,7 @@ class ServerProcess:
 
     def ready(self) -> "ServerProcess":
         """This server, once it is ready."""
-        self.url = self.wait_for_line(r"address\s+(http://[\w.:]+)").group(1)
+        self.url = self.wait_for_line(r"address\s+(https?://[\w.:]+)").group(1)
         self.wait_for_line(r"\bready\b")
         return self
 

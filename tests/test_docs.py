@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+from server.errors import BY_CODE
 from server.prediction import TRANSITIONS
 from server.settings import Settings
 from tools.dataloop.arguments import parser
 
 ROOT = Path(__file__).parent.parent
+OF_CURL = {"--data-binary", "--cacert"}
 
 
 def test_the_drawn_states_are_those_of_the_table() -> None:
@@ -30,7 +32,12 @@ def test_every_flag_that_a_document_names_exists() -> None:
     known = {f"--{name.replace('_', '-')}" for name in Settings.model_fields} | {"--help"}
     known |= set(re.findall(r"--[a-z-]+", parser().format_help()))
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        named = set(re.findall(r"(?<=[`\s\"])--[a-z][a-z0-9-]+", document.read_text())) - {
-            "--data-binary"
-        }
+        named = set(re.findall(r"(?<=[`\s\"])--[a-z][a-z0-9-]+", document.read_text())) - OF_CURL
         assert named <= known, document
+
+
+def test_each_error_has_one_line_and_is_what_the_line_says() -> None:
+    table = (ROOT / "docs/errors.md").read_text()
+    lines = re.findall(r"^\| `(\w+)` \| (\d+) \| .+ \| .+ \|$", table, re.MULTILINE)
+    assert sorted(lines) == sorted((code, str(error.status)) for code, error in BY_CODE.items())
+    assert [status for _, status in lines] == sorted(status for _, status in lines)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import struct
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,6 +38,9 @@ MAX_REFUSED: Final = 100
 
 WRITE_PROGRESS: Final = 2**16
 """Bytes that count as progress when a client reads a long answer slowly."""
+
+_ACKNOWLEDGED: Final = slice(120, 128)
+"""Where Linux's `struct tcp_info` has the number of bytes that the other side has acknowledged."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
 """A linger time of nothing: closing drops what the kernel holds for a client that won't take it."""
@@ -140,10 +144,22 @@ class Guard(asyncio.Protocol):
             self._doing = Doing.FIRST_HEAD
 
     def _note_unsent(self, now: float) -> None:
-        self._unsent, self._unsent_since = self._transport.get_write_buffer_size(), now
+        self._unsent, self._unsent_since = self._count_unsent(), now
+
+    def _count_unsent(self) -> int:
+        """Falls by what the client takes.
+
+        A TLS transport does not count what it has encrypted: there, the kernel is asked.
+        """
+        if self._transport.get_extra_info("sslcontext") and hasattr(socket, "TCP_INFO"):
+            with suppress(OSError):  # the client was quicker
+                raw = self._transport.get_extra_info("socket")
+                told = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.stop)
+                return -int.from_bytes(told[_ACKNOWLEDGED], sys.byteorder)
+        return self._transport.get_write_buffer_size()
 
     def _check_unsent(self, now: float, seconds: float) -> str | None:
-        if self._transport.get_write_buffer_size() <= self._unsent - WRITE_PROGRESS:
+        if self._count_unsent() <= self._unsent - WRITE_PROGRESS:
             self._note_unsent(now)
         elif seconds > self._connections.write_timeout:
             self._reset()
@@ -174,7 +190,8 @@ class Guard(asyncio.Protocol):
         if self._connections.crowded:
             self._transport.close()
         else:
-            self._transport.write_eof()
+            if self._transport.can_write_eof():  # not with TLS
+                self._transport.write_eof()
             self.request_ended(unread=True)
 
 

@@ -1,7 +1,6 @@
 """The S3 remote when what it is told is wrong: each mistake is named."""
 
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from server.remote import RemoteError
 from server.remote.connect import connect
 from server.remote.s3_errors import explained
 from server.remote.s3_options import S3Options
-from tests.faults.disks import needed
+from tests.certificates import self_signed
 from tests.remotes import MIB, joined, keys, pieces
 from tools.s3_proxy import S3Proxy
 from tools.s3_server import SECRET_KEY, S3Server
@@ -60,16 +59,6 @@ async def test_a_missing_bucket_is_no_missing_object(bucket: str) -> None:
             await operation
         assert type(caught.value) is RemoteError
     await remote.close()
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate for this machine that no authority signed, and its key."""
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    command = [needed("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt"]
-    command += ["ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=test"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out"]
-    subprocess.run([*command, str(certificate)], check=True, capture_output=True)
-    return certificate, key
 
 
 async def test_a_certificate_is_checked_by_the_file_given(

@@ -224,12 +224,12 @@ async def test_connections_over_the_cap_get_a_whole_503_and_the_others_stay(
 async def test_a_client_that_does_not_read_is_cut_off_and_frees_everything(
     start: Start, connect: Connect, tmp_path: Path
 ) -> None:
-    _insert_results(tmp_path / "data", 20_000, size=500)
+    insert_results(tmp_path / "data", 20_000, size=500)
     server = start(*MODEL, "--write-timeout", "1").ready()
     client = await connect(server)
     client.send(GET)
     await client.reply()
-    sockets = _sockets(server)
+    before = sockets(server)
 
     for greedy in [_silent_reader(server, room=4096) for _ in range(5)]:
         poll = select.poll()
@@ -237,7 +237,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_frees_everything(
         assert await asyncio.to_thread(poll.poll, IN_TIME * 1000)
         greedy.close()
     async with asyncio.timeout(IN_TIME):
-        while _sockets(server) > sockets:
+        while sockets(server) > before:
             await asyncio.sleep(0.01)
     client.send(GET)
     assert (await client.reply()).status == 200
@@ -249,7 +249,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_frees_everything(
 async def test_a_client_that_reads_a_long_list_slowly_gets_all_of_it(
     start: Start, tmp_path: Path
 ) -> None:
-    _insert_results(tmp_path / "data", 2500, size=4000)
+    insert_results(tmp_path / "data", 2500, size=4000)
     server = start(*MODEL, "--write-timeout", "0.3").ready()
     slow = _silent_reader(server, room=2**16)
     slow.settimeout(IN_TIME)
@@ -289,7 +289,7 @@ async def test_replies_close_their_connections_while_the_server_drains(
     assert await asyncio.to_thread(server.wait) == 0
 
 
-def _insert_results(data_dir: Path, number: int, size: int) -> None:
+def insert_results(data_dir: Path, number: int, size: int) -> None:
     """A database with so many results of about so many bytes."""
     data_dir.mkdir()
     connection = apsw.Connection(str(data_dir / "predictions.db"))
@@ -304,7 +304,7 @@ def _insert_results(data_dir: Path, number: int, size: int) -> None:
     connection.close()
 
 
-def _sockets(server: ServerProcess) -> int:
+def sockets(server: ServerProcess) -> int:
     """How many sockets the server has open."""
     files = Path(f"/proc/{server.process.pid}/fd").iterdir()
     return sum(1 for file in files if str(file.readlink()).startswith("socket:"))

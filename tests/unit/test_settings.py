@@ -36,6 +36,10 @@ EXAMPLES: dict[str, object] = {
     "s3_storage_class": "STANDARD_IA",
     "s3_kms_key": "alias/ours",
     "s3_ca_bundle": Path(__file__),
+    "api_key_file": Path(__file__),
+    "cors_origin": "https://app.example,http://localhost:3000",
+    "tls_cert": Path(__file__),
+    "tls_key": Path(__file__),
 }
 
 
@@ -103,8 +107,9 @@ BAD = [
     *(("image_formats", text) for text in ("", ",", "jpeg,", "heic", "jpeg png", "[jpeg]")),
     *[("port", "65536"), ("workers", "0"), ("max_batch_size", "0"), ("predict_timeout", "0")],
     *(("remote", text) for text in ("", "s3://", "file://folder", "ftp://host/x", "s3://k:v@b")),
+    *((name, "/nonexistent") for name in ("s3_ca_bundle", "api_key_file", "tls_cert", "tls_key")),
+    *(("cors_origin", text) for text in ("", "app.example", "https://a/", "https://a,")),
     *[
-        ("s3_ca_bundle", "/nonexistent"),
         ("predict_timeout", "inf"),
         ("workers", "1.5"),
         ("port", "90 00"),

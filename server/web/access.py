@@ -1,0 +1,56 @@
+"""Access: who may call what. With API keys, every request is checked before anything is read."""
+
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+from multidict import CIMultiDictProxy
+
+from server.errors import ForbiddenError, UnauthorizedError
+from server.web import replies
+from server.web.api_keys import ApiKeys
+from server.web.routes import SCOPES
+
+CALLER: Final = web.RequestKey("caller", str)
+"""The name of the key that a request was made with, for the log."""
+
+
+def authenticate(keys: ApiKeys) -> Middleware:
+    """A middleware that lets through who has a key with the scope that the route needs.
+
+    A path that does not exist needs a key, too: who has none learns nothing of the paths.
+    """
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        route = request.match_info.handler
+        if route in SCOPES and SCOPES[route] is None:
+            return await handler(request)
+        key = keys.find(_secret(request.headers))
+        if key is None:
+            return _unauthorized(request)
+        request[CALLER] = key.name
+        scope = SCOPES.get(route)
+        if scope and not key.allows(scope):
+            raise ForbiddenError(
+                f"The key {key.name} does not allow this: it takes one with the scope {scope}."
+            )
+        return await handler(request)
+
+    return check
+
+
+def _secret(headers: CIMultiDictProxy[str]) -> str:
+    """The key that a request offers; empty if it offers none."""
+    scheme, _, token = headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return headers.get("X-API-Key", "")
+
+
+def _unauthorized(request: web.Request) -> web.Response:
+    what = "This API key is unknown." if _secret(request.headers) else "This needs an API key."
+    error = UnauthorizedError(
+        f"{what} Send one as Authorization: Bearer KEY, or as X-API-Key: KEY."
+    )
+    return replies.failure(error, headers={hdrs.WWW_AUTHENTICATE: "Bearer"})
