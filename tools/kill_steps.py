@@ -156,12 +156,12 @@ STEPS = (
 
 
 async def _traced(stage: Stage, syscall: str, when: int, path: str = "asyncPredict") -> bool:
-    async with _killed_at(stage.server, syscall, when):
+    async with killed_at(stage.server, syscall, when):
         return await _post(stage.server, path, IMAGE)
 
 
 @contextlib.asynccontextmanager
-async def _killed_at(server: Server, syscall: str, when: int) -> AsyncIterator[None]:
+async def killed_at(server: Server, syscall: str, when: int) -> AsyncIterator[None]:
     """Have the server killed on entering a system call for the so-many-th time.
 
     Of the calls that are named here, only the store makes any, all from one thread.

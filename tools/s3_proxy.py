@@ -11,9 +11,10 @@ import socket
 import ssl
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Final, Self
 
 _CHUNK: Final = 2**16
@@ -36,6 +37,24 @@ class Fault(Enum):
     TRUNCATE = "half of the answer's body, then the connection breaks"
     CORRUPT_ANSWER = "one byte of the answer's body is another"
     CORRUPT_REQUEST = "one byte of the request's body is another"
+
+
+class Moment(Enum):
+    """How far a request that no fault stops has come."""
+
+    ARRIVED = "it is here whole, and not passed on"
+    DONE = "the server has answered it, the client got nothing yet"
+    MIDWAY = "half of its answer's body is passed on"
+    ANSWERED = "its answer is passed on"
+
+
+Watcher = Callable[[Moment, str], Awaitable[None]]
+"""Told of a moment, and of which request: "PUT /bucket/key?query". The request waits meanwhile;
+ConnectionError breaks its connection."""
+
+
+async def _nobody(_: Moment, __: str) -> None:
+    """Nobody watches."""
 
 
 _REFUSALS: Final = {
@@ -65,6 +84,11 @@ class _Message:
         pairs = (line.partition(":") for line in lines)
         headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
         return cls(head, method or first.split()[0], headers)
+
+    @property
+    def line(self) -> str:
+        """Method and target of a request."""
+        return self.head.partition(b"\r\n")[0].rpartition(b" ")[0].decode("latin-1")
 
     @property
     def length(self) -> int:
@@ -105,6 +129,7 @@ class S3Proxy:
     Attributes:
         fault: What goes wrong with every request from now on; None: nothing.
         delay: Seconds, for Fault.DELAY.
+        watcher: Is told how each request goes on.
         requests: How many came, by method.
         endpoint: Where clients reach it.
     """
@@ -113,6 +138,7 @@ class S3Proxy:
         self._tls = tls
         self.fault: Fault | None = None
         self.delay = 0.0
+        self.watcher: Watcher = _nobody
         self.requests: Counter[str] = Counter()
         self.endpoint = ""
         self._port = port
@@ -185,7 +211,10 @@ class S3Proxy:
                 await asyncio.sleep(self.delay)
             if fault is Fault.CORRUPT_REQUEST:
                 body = _corrupt(body)
+            await self.watcher(Moment.ARRIVED, request.line)
             await self._forward(request, body, fault, writer)
+            await writer.drain()
+            await self.watcher(Moment.ANSWERED, request.line)
 
     async def _forward(
         self, request: _Message, body: bytes, fault: Fault | None, writer: asyncio.StreamWriter
@@ -200,14 +229,20 @@ class S3Proxy:
                 async for _ in pieces:
                     pass
                 raise ConnectionError
+            await self.watcher(Moment.DONE, request.line)
             writer.write(answer.head)
-            await _pass_on(pieces, answer.length, fault, writer)
+            midway = partial(self.watcher, Moment.MIDWAY, request.line)
+            await _pass_on(pieces, answer.length, fault, writer, midway)
         finally:
             sender.transport.abort()
 
 
 async def _pass_on(
-    pieces: AsyncIterator[bytes], length: int, fault: Fault | None, writer: asyncio.StreamWriter
+    pieces: AsyncIterator[bytes],
+    length: int,
+    fault: Fault | None,
+    writer: asyncio.StreamWriter,
+    midway: Callable[[], Awaitable[None]],
 ) -> None:
     """The body of an answer, or what the fault leaves of it."""
     sent, half = 0, length // 2
@@ -220,6 +255,8 @@ async def _pass_on(
         damaged = fault is Fault.CORRUPT_ANSWER and 0 <= at < len(piece)
         writer.write(_corrupt(piece, at) if damaged else piece)
         await writer.drain()
+        if 0 <= at < len(piece):
+            await midway()
 
 
 def _corrupt(data: bytes, at: int = 0) -> bytes:
