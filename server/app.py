@@ -1,6 +1,7 @@
 """The composition root: makes every part from the settings and joins them."""
 
 import asyncio
+import gc
 import logging
 import os
 import time
@@ -43,6 +44,7 @@ log = logging.getLogger("server")
 SETTINGS: Final = web.AppKey("settings", Settings)
 SUPERVISOR: Final = web.AppKey("supervisor", Supervisor)
 STORE: Final = web.AppKey("store", SQLiteStore)
+INFERENCE: Final = web.AppKey("inference", Inference)
 SAVED_IMAGES: Final = web.AppKey("saved_images", SavedImages)
 
 
@@ -102,6 +104,7 @@ async def _backup(app: web.Application) -> AsyncIterator[None]:
         connect(settings.remote_url(), settings.s3_options()),
         settings.export_interval,
         on_imported=lambda: saved_images.retain(store.has),
+        give_way=lambda: app[INFERENCE].calm(),  # noqa: PLW0108 - it is made later
     )
     app[keys.BACKUPS] = backups
     yield
@@ -117,7 +120,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         settings.workers,
         settings.batch_limits(),
     )
-    inference = Inference(batcher, settings.workers, app[STORE].count_attempt)
+    app[INFERENCE] = inference = Inference(batcher, settings.workers, app[STORE].count_attempt)
     predictions, retention = _make_predictions(app, inference)
     await predictions.begin()
     app[keys.HEALTH].obstacle = runner.obstacle
@@ -167,6 +170,7 @@ async def _load(app: web.Application, runner: Runner, inference: Inference) -> N
     await app[keys.BACKUPS].restore(app[SETTINGS].import_on_start)
     app[SUPERVISOR].start("exporter", app[keys.BACKUPS].run())
     app[SUPERVISOR].start("backlog", app[keys.PREDICTIONS].backlog.run())
+    gc.freeze()  # what is here by now stays: no collection need look at it, and take 20 ms for that
     app[keys.HEALTH].phase = Phase.READY
     log.info("ready    %s, loaded in %.1f s", info.name, time.monotonic() - began)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,6 +17,11 @@ MAX_ATTEMPTS: Final = 3
 
 STORAGE_RETRY_SECONDS: Final = 1.0
 """How often what has to be recorded is tried again on a full disk."""
+
+PATIENCE_SECONDS: Final = 0.025
+"""How long a step of what is not urgent stands behind predicts that never end."""
+
+POLL_SECONDS: Final = 0.002
 
 
 class Inference:
@@ -90,6 +96,14 @@ class Inference:
         # innocent neighbour of a deadly image would be counted out with it
         async with self._accused if suspect and attempts else self._suspects:
             return await self._alone(prediction, item, attempts, count)
+
+    async def calm(self) -> None:
+        """Return when no image waits or runs, but soon anyway: for what is to stand behind them."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while self.batcher.waiting or self.batcher.running:
+            if time.monotonic() > end:
+                return
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _alone(
         self,

@@ -1,5 +1,6 @@
 """The commands `import` and `export`: one transfer while no server runs, with a progress bar."""
 
+import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
@@ -42,7 +43,13 @@ async def _backups(settings: Settings) -> AsyncIterator[Backups]:
     try:
         images = SavedImages(settings.data_dir / "images")
         remote = connect(settings.remote_url(), settings.s3_options())
-        backups = Backups(store, remote, settings.export_interval, lambda: images.retain(store.has))
+        backups = Backups(
+            store,
+            remote,
+            settings.export_interval,
+            on_imported=lambda: images.retain(store.has),
+            give_way=lambda: asyncio.sleep(0),  # nothing else goes on here
+        )
         try:
             yield backups
         finally:

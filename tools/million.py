@@ -20,6 +20,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -252,13 +253,13 @@ class Predicts:
         begin = time.perf_counter()
         other = asyncio.create_task(self._do(http, path))
         async with asyncio.TaskGroup() as group:
-            number = 0
-            while not other.done():
+            for number in count():
+                if other.done():
+                    break
                 due = begin + number / RATE
                 await asyncio.sleep(due - time.perf_counter())
                 group.create_task(self._predict(http, due, latencies))
                 peak = max(peak, footprint([self._server.process.pid]).mib * 2**20 / 1e6)
-                number += 1
             seconds = time.perf_counter() - begin
         await other
         return Phase(seconds, latencies, peak)
@@ -295,6 +296,7 @@ async def run(place: Place, results: int, folder: Path) -> int:
         predicts = Predicts(server, (ROOT / "examples/cat.jpg").read_bytes())
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession(server.url, timeout=timeout) as http:
+            await predicts.beside(http, None)  # warm
             usual = await predicts.beside(http, None)
             p99 = percentile(usual.latencies, 0.99)
             print(f"usual   {usual.told()}", flush=True)

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from server.backup.exporter import Exporter
 from server.backup.importer import Importer
 from server.backup.job import Job, Work
-from server.backup.snapshots import Progress
+from server.backup.snapshots import GiveWay, Progress
 from server.errors import BackupBusyError, NoBackupError, ServerError
 from server.remote import Remote, RemoteError
 from server.store.sqlite import SQLiteStore
@@ -30,6 +30,7 @@ class Backups:
         remote: Where to.
         interval: Seconds between two exports of changes, at least.
         on_imported: Called after the results were replaced.
+        give_way: Awaited between any two short steps of imports and exports of everything.
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class Backups:
         remote: Remote,
         interval: float,
         on_imported: Callable[[], Awaitable[None]],
+        give_way: GiveWay,
     ) -> None:
         self._store = store
         self._remote = remote
         self._on_imported = on_imported
-        self._importer = Importer(store, remote)
+        self._importer = Importer(store, remote, give_way)
         self._job: Job | None = None
-        self.exporter: Final = Exporter(store, remote, interval)
+        self.exporter: Final = Exporter(store, remote, interval, give_way)
 
     async def export_data(self, request_id: str | None = None, *, to_delete: bool = False) -> bool:
         """Back up one result or, without an id, all; or the deletion of one, or of all.

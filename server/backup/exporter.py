@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from server.backup.layout import CHANGES, Group, new_writer
 from server.backup.segment import pack
-from server.backup.snapshots import Progress, Snapshots
+from server.backup.snapshots import GiveWay, Progress, Snapshots
 from server.backup.trouble import Trouble
 from server.errors import ServerError
 from server.remote import Remote, RemoteError
@@ -39,18 +39,21 @@ class Exporter:
         store: Whose changes are exported.
         remote: Where to.
         interval: Seconds between two groups, at least.
+        give_way: Awaited between any two short steps of a snapshot, so that predicts go first.
 
     Attributes:
         turn: Held while the remote is written, or read for an import.
         trouble: What stands against it.
     """
 
-    def __init__(self, store: SQLiteStore, remote: Remote, interval: float) -> None:
+    def __init__(
+        self, store: SQLiteStore, remote: Remote, interval: float, give_way: GiveWay
+    ) -> None:
         self._journal = store.journal
         self._remote = remote
         self._interval = interval
         self._writer = new_writer()
-        self._snapshots = Snapshots(store, remote, self._writer)
+        self._snapshots = Snapshots(store, remote, self._writer, give_way)
         self._number = 1  # of the next group
         self._groups = 0  # there are, about, that no snapshot covers
         self._sent: _Sent | None = None

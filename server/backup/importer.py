@@ -13,10 +13,10 @@ from server.backup import manifest
 from server.backup.layout import CHANGES, Group, group
 from server.backup.manifest import Listed, Manifest
 from server.backup.segment import unpack
-from server.backup.snapshots import Progress
+from server.backup.snapshots import GiveWay, Progress
 from server.errors import BackupUnusableError, NoBackupError, StorageFullError
 from server.remote import MissingError, Remote
-from server.store.restoration import Restoration
+from server.store.restoration import AT_ONCE, Restoration
 from server.store.sqlite import SQLiteStore
 
 TRIES: Final = 10
@@ -36,11 +36,13 @@ class Importer:
     Args:
         store: Whose results.
         remote: Where the backup is.
+        give_way: Awaited between any two short steps, so that predicts go first.
     """
 
-    def __init__(self, store: SQLiteStore, remote: Remote) -> None:
+    def __init__(self, store: SQLiteStore, remote: Remote, give_way: GiveWay) -> None:
         self._store = store
         self._remote = remote
+        self._give_way = give_way
 
     async def run(self, progress: Progress) -> int:
         """Import; how many results the backup holds.
@@ -114,7 +116,7 @@ class Importer:
             ):
                 async for lines in batches:
                     total += len(lines)
-                    await restoration.add(lines)
+                    await self._add(lines, restoration)
                     meter.add(len(lines))
         except MissingError:
             raise _missing(listed.key) from None
@@ -137,8 +139,13 @@ class Importer:
                 name = f"{self._remote.url}/{each.key}"
                 async with aclosing(unpack(name, _one(blob.data))) as batches:
                     async for lines in batches:
-                        await restoration.add(lines)
+                        await self._add(lines, restoration)
                 meter.add(1)
+
+    async def _add(self, lines: Sequence[bytes], restoration: Restoration) -> None:
+        for start in range(0, len(lines), AT_ONCE):
+            await restoration.add(lines[start : start + AT_ONCE])
+            await self._give_way()
 
 
 class _Meter:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -26,6 +26,9 @@ DELETED_AT_ONCE: Final = 1000
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
 
+GiveWay = Callable[[], Awaitable[None]]
+"""Awaited between short steps of long work: it returns when what is urgent had its turn."""
+
 
 class Snapshots:
     """Makes snapshots for one writer, one at a time.
@@ -34,12 +37,14 @@ class Snapshots:
         store: What is backed up.
         remote: Where to.
         writer: Under whose name.
+        give_way: Awaited between any two short steps, so that predicts go first.
     """
 
-    def __init__(self, store: SQLiteStore, remote: Remote, writer: str) -> None:
+    def __init__(self, store: SQLiteStore, remote: Remote, writer: str, give_way: GiveWay) -> None:
         self._store = store
         self._remote = remote
         self._writer = writer
+        self._give_way = give_way
         self._made = 0
 
     async def make(self, progress: Progress) -> int:
@@ -57,7 +62,7 @@ class Snapshots:
             covers = {
                 name: last for name, last in view.absorbed.items() if not name.startswith(SNAPSHOTS)
             }
-            upload = _Upload(view, self._writer, progress)
+            upload = _Upload(view, self._writer, progress, self._give_way)
             key = snapshot_key(self._writer, self._made)
             await self._remote.write_stream(key, upload.pieces())
         listed = upload.listed(key, covers)
@@ -102,8 +107,9 @@ def _is_covered(each: Object, listed: Manifest) -> bool:
 class _Upload:
     """A snapshot on its way: compressed in threads, counted and hashed as it goes."""
 
-    def __init__(self, view: Snapshot, writer: str, progress: Progress) -> None:
+    def __init__(self, view: Snapshot, writer: str, progress: Progress, give_way: GiveWay) -> None:
         self._view = view
+        self._give_way = give_way
         self._writer = writer
         self._progress = progress
         self._segment = SegmentWriter()
@@ -116,6 +122,7 @@ class _Upload:
             yield self._pass(await asyncio.to_thread(self._segment.add, piece.text, piece.lines))
             self._results += piece.results
             self._progress(self._results, self._view.results)
+            await self._give_way()
         yield self._pass(self._segment.end())
 
     def listed(self, key: str, covers: dict[str, int]) -> Listed:

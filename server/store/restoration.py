@@ -3,14 +3,14 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import apsw
 
 from server.prediction import Prediction
 from server.store import backup_statements as statements
 from server.store.database import fetch
-from server.store.lines import Clearing, Deletion, parse
+from server.store.lines import Deletion, parse
 from server.store.rows import to_row
 from server.store.writer import Writer
 
@@ -18,10 +18,18 @@ RESERVED: Final = 2**32
 """Numbers (`seq`) that an import sets aside for its results; no result is accepted under them."""
 
 AT_ONCE: Final = 250
-"""Rows written in one transaction: what waits for the writer meanwhile waits a few milliseconds."""
+"""Lines written in one transaction: what waits for the writer meanwhile waits milliseconds."""
 
 SWEPT_AT_ONCE: Final = 2000
 """Rows looked at in one transaction."""
+
+
+class _Found(NamedTuple):
+    """What lines say: rows of results, deletions, and up to when all are deleted."""
+
+    results: list[tuple[Any, ...]]  # columns of any types
+    deletions: list[Deletion]
+    cleared_at: int
 
 
 class Restoration:
@@ -51,11 +59,22 @@ class Restoration:
     async def add(self, lines: Sequence[bytes]) -> None:
         """Gather lines of a backup, in any order; of an id, the newest completion counts.
 
+        Args:
+            lines: At most `AT_ONCE`: they are written in one transaction.
+
         Raises:
             BackupUnusableError: One is none of ours.
         """
-        for start in range(0, len(lines), AT_ONCE):
-            await self._add(lines[start : start + AT_ONCE])
+        found = await asyncio.to_thread(_parse, lines)
+
+        def work(connection: apsw.Connection) -> None:
+            connection.executemany(statements.IMPORT, found.results)
+            connection.executemany(statements.IMPORT_TOMBSTONE, found.deletions)
+
+        await self._writer.run(work)
+        self._cleared_at = max(self._cleared_at, found.cleared_at)
+        self._deletions += len(found.deletions)
+        self.results += len(found.results)
 
     async def swap(self, absorbed: Mapping[str, int]) -> None:
         """Put what was gathered in the place of the present results, in one transaction.
@@ -89,21 +108,6 @@ class Restoration:
         """Drop the table."""
         await self._writer.run(drop)
 
-    async def _add(self, lines: Sequence[bytes]) -> None:
-        entries = await asyncio.to_thread(lambda: [parse(line) for line in lines])
-        results = [to_row(entry) for entry in entries if isinstance(entry, Prediction)]
-        deletions = [entry for entry in entries if isinstance(entry, Deletion)]
-        clearings = [entry.cleared_at for entry in entries if isinstance(entry, Clearing)]
-        self._cleared_at = max([self._cleared_at, *clearings])
-        self.results += len(results)
-
-        def work(connection: apsw.Connection) -> None:
-            connection.executemany(statements.IMPORT, results)
-            connection.executemany(statements.IMPORT_TOMBSTONE, deletions)
-
-        await self._writer.run(work)
-        self._deletions += len(deletions)
-
     async def _bury(self) -> None:
         """Remember the backup's deletions, bit by bit."""
         for after in range(0, self._deletions, SWEPT_AT_ONCE):
@@ -131,6 +135,18 @@ class Restoration:
         """Up to when all results are deleted, and the last of the tombstones."""
         cleared_at, tombstone = fetch(connection, statements.LAST_DELETIONS)[0]
         return {"cleared_at": max(cleared_at, self._cleared_at), "tombstone": tombstone}
+
+
+def _parse(lines: Sequence[bytes]) -> _Found:
+    found = _Found([], [], 0)
+    for entry in map(parse, lines):
+        if isinstance(entry, Prediction):
+            found.results.append(to_row(entry))
+        elif isinstance(entry, Deletion):
+            found.deletions.append(entry)
+        else:
+            found = found._replace(cleared_at=max(found.cleared_at, entry.cleared_at))
+    return found
 
 
 def drop(connection: apsw.Connection) -> None:

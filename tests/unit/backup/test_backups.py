@@ -12,7 +12,7 @@ from server.backup.layout import MANIFEST
 from server.errors import BackupBusyError, BackupUnusableError, NoBackupError, RemoteFailedError
 from server.prediction import accepted
 from server.store import Upload
-from tests.unit.backup.worlds import Event, Server, fail, imported, keys, record, same
+from tests.unit.backup.worlds import Event, Server, fail, give_way, imported, keys, record, same
 
 
 class Told:
@@ -32,7 +32,7 @@ def told() -> Told:
 
 @pytest.fixture
 async def backups(server: Server, told: Told) -> AsyncIterator[Backups]:
-    backups = Backups(server.store, server.remote, 0, told)
+    backups = Backups(server.store, server.remote, 0, told, give_way)
     server.exporter = backups.exporter
     yield backups
     await backups.close()

@@ -107,6 +107,10 @@ async def kill() -> None:
     raise KilledError
 
 
+async def give_way() -> None:
+    """Nothing is urgent."""
+
+
 def ignore(_: int, __: int) -> None:
     """Be told of no progress."""
 
@@ -131,9 +135,9 @@ class Server:
 
     def restart(self) -> None:
         """Be another process on the same data."""
-        self.exporter = Exporter(self.store, self.remote, 0)
+        self.exporter = Exporter(self.store, self.remote, 0, give_way)
         self.exporter._joined = True  # so that the first call of the remote is what is tested
-        self.importer = Importer(self.store, self.remote)
+        self.importer = Importer(self.store, self.remote, give_way)
 
     async def import_all(self) -> int:
         async with self.exporter.turn:

@@ -301,7 +301,8 @@ async def test_predicts_go_on_meanwhile(store: SQLiteStore) -> None:
         return ids
 
     async def fill() -> None:
-        await restoration.add(lines)
+        for start in range(0, len(lines), AT_ONCE):
+            await restoration.add(lines[start : start + AT_ONCE])
         await restoration.swap({})
 
     filled = asyncio.create_task(fill())
