@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 from contextlib import closing
+from functools import partial
 from typing import Final, cast
 
 from aiohttp import web
@@ -21,17 +22,12 @@ from server.settings import Settings
 from server.store.database import StoreUnusableError
 from server.store.lock import DataDirInUseError
 from server.web import connection, keys, tls
-from server.web.access_log import AccessLog, quotes_nobody
 from server.web.api_keys import BadKeyFileError
 from server.web.connection import Connections
+from server.web.protocol import HttpProtocol, expecting
 from server.web.tls import BadCertificateError
 
 log = logging.getLogger("server")
-
-READ_BUFFER: Final = 2**16
-"""Bytes read ahead of a handler: each of those whose requests wait to be refused can pin twice
-as much. More makes reading no faster.
-"""
 
 WRITE_SECONDS: Final = 5
 """How long replies that are being written may take when everything else is done."""
@@ -61,18 +57,7 @@ async def serve(settings: Settings) -> None:
         Exception: An inner loop died; it is logged.
     """
     app, encryption = _prepare(settings)
-    logging.getLogger("aiohttp.server").addFilter(quotes_nobody)
-    runner = web.AppRunner(
-        app,
-        access_log=logging.getLogger("server.access"),
-        access_log_class=AccessLog,
-        auto_decompress=False,  # nothing compressed is taken
-        handler_cancellation=True,
-        keepalive_timeout=settings.keepalive_timeout,
-        lingering_time=connection.LINGER_SECONDS,
-        read_bufsize=READ_BUFFER,
-        shutdown_timeout=WRITE_SECONDS,
-    )
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=WRITE_SECONDS)
     stop = _stop_signal()
     try:
         await _start(runner, settings)
@@ -112,8 +97,10 @@ async def _listen(
     encryption: ssl.SSLContext | None,
 ) -> asyncio.Server:
     """Take connections, each under guard."""
+    server = cast(web.Server, runner.server)  # it is there, the runner being set up
+    server.request_handler = expecting(server.request_handler)
     connections = Connections(
-        cast(web.Server, runner.server),  # it is there, the runner being set up
+        partial(HttpProtocol.of, server, settings.keepalive_timeout, connection.LINGER_SECONDS),
         most=_affordable(settings.max_connections),
         header_timeout=settings.header_timeout,
         write_timeout=settings.write_timeout,

@@ -1,18 +1,14 @@
 """Access: who may call what. With API keys, every request is checked before anything is read."""
 
-from typing import Final
-
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from multidict import CIMultiDictProxy
 
 from server.errors import ForbiddenError, UnauthorizedError
 from server.web import replies
+from server.web.access_log import CALLER
 from server.web.api_keys import ApiKeys
 from server.web.routes import SCOPES
-
-CALLER: Final = web.RequestKey("caller", str)
-"""The name of the key that a request was made with, for the log."""
 
 
 def authenticate(keys: ApiKeys) -> Middleware:

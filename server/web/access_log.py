@@ -1,13 +1,12 @@
 """The access log: one line a request, without anything that could be a secret."""
 
-import logging
 from typing import Final
 
 from aiohttp.abc import AbstractAccessLogger
-from aiohttp.http_exceptions import BadHttpMessage
-from aiohttp.web import BaseRequest, StreamResponse
+from aiohttp.web import BaseRequest, RequestKey, StreamResponse
 
-from server.web.access import CALLER
+CALLER: Final = RequestKey("caller", str)
+"""The name of the key that a request was made with."""
 
 SHOWN: Final = frozenset({"save_locally", "status", "limit", "since", "cursor"})
 """The parameters that are logged, being the server's; any other could hold a key or a token."""
@@ -39,11 +38,3 @@ def _shown(request: BaseRequest) -> str:
         return request.path_qs
     shown = str(request.rel_url.without_query_params(*hidden))
     return f"{shown}{'&' if '?' in shown else '?'}..."
-
-
-def quotes_nobody(record: logging.LogRecord) -> bool:
-    """A filter of aiohttp's log: what it tells of a malformed request quotes it, keys and all.
-
-    The request has its line in the access log.
-    """
-    return not (record.exc_info and isinstance(record.exc_info[1], BadHttpMessage))

@@ -14,10 +14,10 @@ from typing import Final, cast
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from server.errors import ServerError, SlowHeadError, TooManyConnectionsError
+from server.errors import SlowHeadError, TooManyConnectionsError
 from server.health import Phase
-from server.web import replies
 from server.web.keys import HEALTH
+from server.web.protocol import raw
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +82,11 @@ class Guard(asyncio.Protocol):
         if inner:
             self._inner = inner
             inner.connection_made(transport)
+        elif self._connections.crowded:
+            self._transport.write(self._connections.too_many)
+            self._transport.close()
         else:
-            self._refuse()
+            self.refuse(self._connections.too_many)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -118,6 +121,13 @@ class Guard(asyncio.Protocol):
         """The handler ended, perhaps before the request's body was read."""
         self._doing = Doing.LINGER if unread else Doing.IDLE
         self._since = self._heard = self._connections.now()
+
+    def refuse(self, reply: bytes) -> None:
+        """Say the last word, and leave the client the time to read it."""
+        self._transport.write(reply)
+        if self._transport.can_write_eof():  # TLS can't
+            self._transport.write_eof()
+        self.request_ended(unread=True)
 
     def check(self, now: float) -> str | None:
         """Close the connection if its client overran a deadline; then, what the client did."""
@@ -185,15 +195,6 @@ class Guard(asyncio.Protocol):
         self._transport.close()
         return None if silent else "no whole head of a request came within --header-timeout"
 
-    def _refuse(self) -> None:
-        self._transport.write(self._connections.too_many)
-        if self._connections.crowded:
-            self._transport.close()
-        else:
-            if self._transport.can_write_eof():  # not with TLS
-                self._transport.write_eof()
-            self.request_ended(unread=True)
-
 
 class Connections:
     """Every open connection: makes the guards, and watches them.
@@ -217,10 +218,10 @@ class Connections:
         self.header_timeout: Final = header_timeout
         self.write_timeout: Final = write_timeout
         self.now: Final = asyncio.get_running_loop().time
-        self.slow_head: Final = _raw(
+        self.slow_head: Final = raw(
             SlowHeadError(f"The head of the request did not arrive within {header_timeout:g} s.")
         )
-        self.too_many: Final = _raw(
+        self.too_many: Final = raw(
             TooManyConnectionsError(
                 f"The server has {most} connections, the most it keeps. Try again later.",
                 retry_after=1,
@@ -291,14 +292,3 @@ async def close_after(request: web.Request, response: web.StreamResponse) -> Non
         return
     response.headers[hdrs.CONNECTION] = "close"
     response.force_close()
-
-
-def _raw(error: ServerError) -> bytes:
-    """The reply to an error as it goes over the wire, for where there is no request."""
-    reply = replies.failure(error)
-    body = cast(bytes, reply.body)
-    reply.headers[hdrs.CONTENT_LENGTH] = str(len(body))
-    reply.headers[hdrs.CONNECTION] = "close"
-    lines = [f"HTTP/1.1 {reply.status} {reply.reason}"]
-    lines += [f"{name}: {value}" for name, value in reply.headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body

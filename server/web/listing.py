@@ -28,6 +28,8 @@ async def stream(request: web.Request, query: Query) -> web.StreamResponse:
     reply = web.StreamResponse()
     reply.content_type, reply.charset = replies.JSON, "utf-8"
     await reply.prepare(request)
+    if request.method == hdrs.METH_HEAD:
+        return reply  # aiohttp would send the body, too: to its client, the head of another reply
     await reply.write(b"[")
     separator = b""
     while True:

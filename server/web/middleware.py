@@ -18,6 +18,7 @@ from server.errors import (
 )
 from server.web import replies
 from server.web.keys import HEALTH, PACE
+from server.web.protocol import SERVER, BrokenFramingError, refusal, require_sound_head
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,10 @@ _ACCEPTED_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every exception into a reply in the one envelope; nothing else does."""
     try:
+        require_sound_head(request)
         return await handler(request)
+    except BrokenFramingError as error:
+        return refusal(error)
     except QueueFullError as error:
         await request.app[PACE].turn()
         return replies.failure(error)
@@ -37,7 +41,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return replies.failure(error)
     except web.HTTPException as error:
         return _from_aiohttp(request, error)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and _has_left(request):
+            raise  # aiohttp lets it go: there is no one to tell
         log.exception("%s %s failed [%s]", request.method, request.path, request[REQUEST_ID])
         return replies.failure(
             ServerError(
@@ -57,8 +63,14 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def echo_request_id(request: web.Request, response: web.StreamResponse) -> None:
-    """Tell the client the id, on every reply (a response-prepare signal)."""
-    response.headers["X-Request-ID"] = request[REQUEST_ID]
+    """Tell the client the id, on every reply, and no version (a response-prepare signal)."""
+    if REQUEST_ID in request:  # or it was refused before it had one
+        response.headers["X-Request-ID"] = request[REQUEST_ID]
+    response.headers[hdrs.SERVER] = SERVER
+
+
+def _has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.StreamResponse:

@@ -70,10 +70,11 @@ def idempotency_key(path: str, headers: MultiMapping[str], upload: Upload) -> Id
     Raises:
         InvalidParameterError: It is empty, too long or not printable.
     """
-    key = headers.get("Idempotency-Key")
-    if key is None:
+    keys = headers.getall("Idempotency-Key", [])
+    if not keys:
         return None
-    if not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
+    key = ", ".join(keys)
+    if len(keys) > 1 or not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
         raise InvalidParameterError(
             f"Idempotency-Key must be 1 to {MAX_KEY} printable ASCII characters, such as a UUID."
         )

@@ -20,6 +20,7 @@ from server.errors import (
 from server.model.header import ImageLimits, inspect
 from server.store import Upload
 from server.web import form, parameters
+from server.web.protocol import BrokenFramingError
 
 BARE_NAME: Final = "image"
 """The file name of an image that came without one."""
@@ -86,7 +87,7 @@ class UploadReader:
                 await _ask_for_body(request)
                 return await self._arrival(content)
         except (ClientPayloadError, web.RequestPayloadError) as error:
-            raise MalformedRequestError("The body ended early or is wrongly framed.") from error
+            raise BrokenFramingError("The body ended early or is wrongly framed.") from error
 
     async def _arrival(self, content: StreamReader) -> bytes:
         """The body, in time. The clock is set anew only when it runs out: mostly never."""
@@ -158,14 +159,13 @@ async def _ask_for_body(request: web.Request) -> None:
 
 def _is_form(request: web.Request) -> bool:
     """Whether the body is a form; else it is an image."""
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise UnsupportedMediaTypeError("Send the body as it is, without Content-Encoding.")
-    kind = request.content_type
+    # Not request.content_type, which takes what is no type for application/octet-stream.
+    kind = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return True
-    if kind.startswith("image/") or (
-        kind == "application/octet-stream" and hdrs.CONTENT_TYPE in request.headers
-    ):
+    if kind.startswith("image/") or kind == "application/octet-stream":
         return False
     raise UnsupportedMediaTypeError(
         "Send a form with a part named image (curl -F image=@photo.jpg), or the image"

@@ -1,0 +1,146 @@
+"""Hostile heads: request lines and headers."""
+
+from tests.hostile.wire import (
+    IMAGE,
+    MALFORMED,
+    METHOD,
+    NOT_FOUND,
+    SILENCE,
+    Case,
+    get,
+    post,
+    request,
+)
+
+PNG = "Content-Type: image/png"
+
+
+def _refused(name: str, sent: bytes) -> Case:
+    """A case that must be answered by one 400 and the end of the connection."""
+    return Case(name, sent, 400, MALFORMED, closed=True)
+
+
+def _line(line: str) -> bytes:
+    return request(line)
+
+
+def _headed(path: str) -> bytes:
+    return request(f"HEAD {path} HTTP/1.1", "Connection: close")
+
+
+CASES = (
+    # What is no HTTP
+    _refused("garbage", b"\x00\x01\x02 garbage\r\n\r\n"),
+    _refused("a TLS greeting", bytes.fromhex("160301020001fc0303") + bytes(200)),
+    _refused("an SSH greeting", b"SSH-2.0-OpenSSH_9.9\r\n"),
+    _refused("an SMTP greeting", b"EHLO example.org\r\n"),
+    _refused("a Redis command", b"*1\r\n$8\r\nFLUSHALL\r\n"),
+    _refused("an RDP greeting", bytes.fromhex("030000130ee000000000000100080003000000")),
+    _refused("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)),
+    _refused("a PROXY header", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + get("/livez")),
+    _refused("a reply in the place of a request", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    _refused("HTTP/0.9", b"GET /livez\r\n\r\n"),
+    Case("HTTP/0.9 without an empty line", b"GET /livez\r\n", 408, "header_timeout", closed=True),
+    _refused("64 kB without a line end", b"A" * 2**16),
+    # The request line
+    _refused("no version", _line("GET /livez")),
+    _refused("a version in small letters", _line("GET /livez http/1.1")),
+    _refused("HTTP/2.0 in a request line", _line("GET /livez HTTP/2.0")),
+    _refused("HTTP/1.2", _line("GET /livez HTTP/1.2")),
+    _refused("HTTP/11", _line("GET /livez HTTP/11")),
+    _refused("HTTP/1.10", _line("GET /livez HTTP/1.10")),
+    _refused("HTTPS/1.1", _line("GET /livez HTTPS/1.1")),
+    _refused("a version of letters", _line("GET /livez HTTP/x.y")),
+    _refused("a word after the version", _line("GET /livez HTTP/1.1 x")),
+    _refused("two spaces after the method", _line("GET  HTTP/1.1")),
+    _refused("tabs for spaces", _line("GET\t/livez\tHTTP/1.1")),
+    _refused("a space in front of the line", _line(" GET /livez HTTP/1.1")),
+    _refused("a space in the path", _line("GET /liv ez HTTP/1.1")),
+    _refused("a method in small letters", _line("get /livez HTTP/1.1")),
+    _refused("a method nobody knows", _line("BREW /livez HTTP/1.1")),
+    _refused("a method with a mark", _line("GE(T /livez HTTP/1.1")),
+    _refused("a method of 9 kB", _line("G" * 9000 + " /livez HTTP/1.1")),
+    _refused("a path with NUL", _line("GET /liv\0ez HTTP/1.1")),
+    _refused("a path with a control character", _line("GET /liv\x01ez HTTP/1.1")),
+    _refused("a path with DEL", _line("GET /liv\x7fez HTTP/1.1")),
+    _refused("a path of 9 kB", get("/" + "a" * 9000)),
+    _refused("a query of 9 kB", get("/livez?" + "a" * 9000)),
+    _refused("a path that does not begin with a slash", get("livez")),
+    _refused("an absolute path without a host", get("http:///livez")),
+    _refused("an absolute path with a broken port", get("http://x:port/livez")),
+    _refused("an absolute path with a broken address", get("http://[::1/livez")),
+    _refused("CONNECT without a host", _line("CONNECT / HTTP/1.1")),
+    Case("an absolute path", get("http://example.org/livez"), 200),
+    _refused("an absolute path of a file", get("file:///etc/passwd")),
+    Case("a path of two slashes", get("//livez"), 404, NOT_FOUND),
+    Case("a path with a fragment", get("/livez#x"), 200),
+    _refused("a path with an umlaut's bytes", get("/l\xc3\xbcvez")),
+    _refused("a path of broken UTF-8", get("/\xff\xfe")),
+    Case("OPTIONS of everything", _line("OPTIONS * HTTP/1.1"), 404, NOT_FOUND),
+    _refused("a GET of everything", _line("GET * HTTP/1.1")),
+    Case("1,000 parameters", get("/livez?" + "&".join(f"a{n}=b" for n in range(1000))), 200),
+    # Line ends
+    _refused("lines that end with LF", get("/livez").replace(b"\r", b"")),
+    _refused("lines that end with CR", get("/livez").replace(b"\n", b"")),
+    _refused("a header that ends with LF", b"GET /livez HTTP/1.1\r\nHost: x\nA: b\r\n\r\n"),
+    _refused("a header that ends with CR", b"GET /livez HTTP/1.1\r\nHost: x\rA: b\r\n\r\n"),
+    _refused("an end of LF", b"GET /livez HTTP/1.1\r\nHost: x\r\n\n"),
+    _refused("a space in front of the headers", b"GET /livez HTTP/1.1\r\n Host: x\r\n\r\n"),
+    # Headers
+    _refused("no host", request("GET /livez HTTP/1.1", host=None)),
+    _refused("two hosts", get("/livez", "Host: y")),
+    _refused("the same host twice", get("/livez", "Host: x")),
+    Case("no host in 1.0", request("GET /livez HTTP/1.0", host=None), 200, closed=True),
+    Case("an empty host", request("GET /livez HTTP/1.1", host=""), 200),
+    Case("another host", request("GET /livez HTTP/1.1", host="example.org"), 200),
+    _refused("a folded header", get("/livez", "X: y\r\n z")),
+    _refused("a header without a colon", get("/livez", "no colon")),
+    _refused("a header with an empty name", get("/livez", ": x")),
+    _refused("a header name with a space", get("/livez", "X Y: z")),
+    _refused("a space in front of a colon", get("/livez", "X : y")),
+    _refused("a header name with an umlaut", get("/livez", "X-\xfc: y")),
+    _refused("a header name with a bracket", get("/livez", "X[0]: y")),
+    _refused("a header name with NUL", get("/livez", "X\0: y")),
+    _refused("a header with NUL", get("/livez", "X: a\0b")),
+    _refused("a header with a control character", get("/livez", "X: a\x01b")),
+    _refused("a header with DEL", get("/livez", "X: a\x7fb")),
+    _refused("a header of 9 kB", get("/livez", "X: " + "y" * 9000)),
+    _refused("a header name of 9 kB", get("/livez", "X" * 9000 + ": y")),
+    _refused("200 headers", get("/livez", *[f"X-{n}: y" for n in range(200)])),
+    _refused("20,000 headers", get("/livez", *["X: y"] * 20_000)),
+    Case("60 headers", get("/livez", *[f"X-{n}: y" for n in range(60)]), 200),
+    Case("a header of 8 kB", get("/livez", "X: " + "y" * 8000), 200),
+    Case("a header of broken UTF-8", get("/livez", "X: \xff\xfe"), 200),
+    Case("an empty header", get("/livez", "X:"), 200),
+    Case("Accept of nothing we have", get("/livez", "Accept: image/avif"), 200),
+    Case("Accept-Encoding of a bomb", get("/livez", "Accept-Encoding: " + "gzip," * 1000), 200),
+    Case("a range", get("/livez", "Range: bytes=0-0," * 100 + "1-1"), 200),
+    _refused("a Sec-WebSocket-Key1", get("/livez", "Sec-WebSocket-Key1: x")),
+    Case("a forged address", get("/livez", "X-Forwarded-For: 127.0.0.1"), 200),
+    Case("a method in disguise", get("/livez", "X-HTTP-Method-Override: DELETE"), 200),
+    Case("a path in disguise", get("/livez", "X-Original-URL: /deleteAll"), 200),
+    Case("a request id with line ends", get("/livez", "X-Request-ID: a%0d%0ab"), 200),
+    Case("a request id of 8 kB", get("/livez", "X-Request-ID: " + "a" * 8000), 200),
+    Case("a request id of an escape", get("/livez", "X-Request-ID: \xc2\x9b2J"), 200),
+    Case("cookies", get("/livez", "Cookie: " + "a=b; " * 1000), 200),
+    Case("a broken credential", get("/livez", "Authorization: Basic !!!"), 200),
+    # Methods
+    Case("TRACE", _line("TRACE /livez HTTP/1.1"), 405, METHOD),
+    Case("PROPFIND", _line("PROPFIND /livez HTTP/1.1"), 405, METHOD),
+    Case("OPTIONS", _line("OPTIONS /predict HTTP/1.1"), 405, METHOD),
+    Case("a GET of predict", get("/predict"), 405, METHOD),
+    Case("a HEAD of predict", _headed("/predict"), 405, closed=True),
+    Case("a HEAD of nothing", _headed("/nothing"), 404, closed=True),
+    Case("a HEAD of the status", _headed("/status"), 200, closed=True),
+    Case("a HEAD of all results", _headed("/predictResults"), 200, closed=True),
+    Case("a HEAD of a page", _headed("/predictResults?limit=2"), 200, closed=True),
+    Case("a PUT of predict", request("PUT /predict HTTP/1.1", PNG, "Content-Length: 5",
+                                     body=b"12345"), 405, METHOD),
+    Case("a GET of deleteAll", get("/deleteAll"), 405, METHOD),
+    Case("a POST of deleteAll", post(b"", None, path="/deleteAll"), 405, METHOD),
+    Case("a GET of import", get("/import"), 405, METHOD),
+    Case("a GET of export", get("/export"), 405, METHOD),
+    Case("a DELETE of all results", _line("DELETE /predictResults HTTP/1.1"), 405, METHOD),
+    Case("a POST of the status", post(IMAGE, path="/status"), 405, METHOD),
+    Case("a connection of nothing", b"", SILENCE, half_closed=True),
+)  # fmt: skip
