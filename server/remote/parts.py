@@ -3,8 +3,8 @@
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
-PART: Final = 8 * 2**20
-"""Bytes of each part of an object but its last."""
+PART: Final = 5 * 2**20
+"""Bytes of each part of an object but its last: the least that S3 takes."""
 
 
 async def in_parts(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -51,7 +51,7 @@ class S3Remote:
         return Blob(data, reply["ETag"])
 
     async def stream(self, key: str) -> AsyncGenerator[bytes, None]:
-        """A large object in parts of 8 MiB, each within its deadline."""
+        """A large object in parts, each within its deadline."""
         async with self._connection.asking(self._deadlines.call) as client:
             reply = await self._get(client, key)
         async with reply["Body"], aclosing(checked_parts(reply)) as parts:

@@ -24,7 +24,7 @@ class Deadlines:
     Attributes:
         connect: Until there is a connection, at each attempt.
         silence: In which nothing arrives, at each attempt; botocore forgets it while it sends.
-        call: A request with at most a part of 8 MiB, either way.
+        call: A request with at most 8 MiB, either way.
         read: A small object, whole.
         complete: Joining the parts of a large object, which some stores copy for it.
     """
@@ -87,7 +87,11 @@ class S3Connection:
             connect_timeout=self.deadlines.connect,
             read_timeout=self.deadlines.silence,
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-            s3={"addressing_style": styles[self.options.path_style]},
+            s3={
+                "addressing_style": styles[self.options.path_style],
+                # each body's own checksum is signed; its hash would be made on the event loop
+                "payload_signing_enabled": False,
+            },
         )
         bundle = self.options.ca_bundle
         return session.create_client(

@@ -17,7 +17,7 @@ from server.store.writer import Writer
 RESERVED: Final = 2**32
 """Numbers (`seq`) that an import sets aside for its results; no result is accepted under them."""
 
-AT_ONCE: Final = 250
+AT_ONCE: Final = 125
 """Lines written in one transaction: what waits for the writer meanwhile waits milliseconds."""
 
 SWEPT_AT_ONCE: Final = 2000

@@ -13,8 +13,8 @@ from server.store.database import connect, fetch
 
 T = TypeVar("T")
 
-PIECE_BYTES: Final = 2**19
-PIECE_ROWS: Final = 1000
+PIECE_BYTES: Final = 2**18
+PIECE_ROWS: Final = 400
 
 
 class Piece(NamedTuple):

@@ -78,8 +78,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             replies = clients.map(lambda case: exchange(server.url, case), CASES.values())
             exchanges = dict(zip(CASES, replies, strict=True))
         wait_until(lambda: all(result["status"] != "Pending" for result in results(server)))
-        wait_until(lambda: holdings(server).descriptors <= before.descriptors)
-        yield Run(server, exchanges, before, holdings(server))
+        after = before
+
+        def is_done() -> bool:  # perhaps not at once: a backup may be being written
+            nonlocal after
+            after = holdings(server)
+            return after.descriptors <= before.descriptors
+
+        wait_until(is_done)
+        yield Run(server, exchanges, before, after)
 
 
 @pytest.mark.parametrize("name", CASES)

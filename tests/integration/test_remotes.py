@@ -10,6 +10,7 @@ import pytest
 
 from server.remote import MAX_READ, ConflictError, MissingError, Remote, RemoteError
 from server.remote.connect import connect
+from server.remote.parts import PART
 from server.remote.s3 import S3Remote
 from server.remote.s3_options import S3Options
 from tests.remotes import MIB, joined, keys, pieces
@@ -144,7 +145,7 @@ async def test_a_missing_object_is_said_to_be_missing(remote: Remote) -> None:
         await joined(remote.stream("missing"))
 
 
-@pytest.mark.parametrize("size", [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 20 * MIB])
+@pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 20 * MIB])
 async def test_a_stream_comes_back_as_it_was(remote: Remote, size: int) -> None:
     sent = await joined(pieces(size))
     assert await remote.write_stream("snapshot/1", pieces(size)) == size
