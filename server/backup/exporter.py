@@ -57,7 +57,7 @@ class Exporter:
         self._number = 1  # of the next group
         self._groups = 0  # there are, about, that no snapshot covers
         self._sent: _Sent | None = None
-        self._joined = False
+        self._joined = self._claimed = False
         self.turn: Final = asyncio.Lock()
         self.trouble: Final = Trouble(remote.url)
 
@@ -115,10 +115,17 @@ class Exporter:
     async def _join(self) -> None:
         """See what is there. A remote that takes another's place gets what that one had."""
         self._groups = len([each async for each in self._remote.list(CHANGES)])
-        if await self._journal.remote() not in {None, self._remote.url}:
+        before = await self._journal.remote()
+        self._claimed = before == self._remote.url
+        if before and not self._claimed:
             await self._export_all(lambda _, __: None)
-        await self._journal.belongs_to(self._remote.url)
         self._joined = True
+
+    async def _claim(self) -> None:
+        """Remember that this remote has what is exported."""
+        if not self._claimed:
+            await self._journal.belongs_to(self._remote.url)
+            self._claimed = True
 
     async def _export_group(self) -> bool:
         sent = self._sent = self._sent or await self._prepare()
@@ -126,6 +133,7 @@ class Exporter:
             return False
         key = Group(self._writer, self._number).key
         await self._remote.write(key, sent.data, replaces=None)
+        await self._claim()
         await self._journal.exported(sent.last)
         self._number += 1
         self._groups += 1
@@ -144,5 +152,6 @@ class Exporter:
 
     async def _export_all(self, progress: Progress) -> int:
         results = await self._snapshots.make(progress)
+        await self._claim()
         self._groups = 0
         return results
