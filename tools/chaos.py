@@ -13,7 +13,6 @@ import os
 import random
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -27,7 +26,7 @@ import aiohttp
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools import kill_steps
-from tools.load import LoadError
+from tools.campaign import conduct
 from tools.stage import Result, Stage, form, number_of
 
 CLIENTS = 6
@@ -222,20 +221,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200, help="how many (default: 200)")
     parser.add_argument("--seed", type=int, default=1, help="of the kills' kinds and moments")
-    parser.add_argument("--data-dir", type=Path, help="new folder, kept; else a temporary one")
-    given = parser.parse_args()
-    if given.data_dir and given.data_dir.exists() and any(given.data_dir.iterdir()):
-        parser.error(f"--data-dir {given.data_dir} is not empty: name a new folder")
-    with contextlib.ExitStack() as stack:
-        folder = given.data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        try:
-            lost = asyncio.run(run(given.kills, given.seed, folder))
-        except LoadError as error:
-            lost = [str(error)]
-    for sentence in lost[:50]:
-        print(f"LOST      {sentence}")
-    print(f"{len(lost)} losses" if lost else "nothing was lost")
-    return 1 if lost else 0
+    return conduct(parser, lambda given, folder: run(given.kills, given.seed, folder))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -23,6 +22,7 @@ from typing import Final, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools import outage_commits, outage_steps
+from tools.campaign import conduct
 from tools.kill_steps import CannotTraceError
 from tools.load import LoadError
 from tools.outage_clients import clients
@@ -190,21 +190,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6, help="of each fault (default: 6)")
     parser.add_argument("--delay", type=float, default=30, help="seconds (default: 30)")
     parser.add_argument("--seed", type=int, default=1, help="of the dice")
-    parser.add_argument("--data-dir", type=Path, help="new folder, kept; else a temporary one")
-    given = parser.parse_args()
-    if given.data_dir and given.data_dir.exists() and any(given.data_dir.iterdir()):
-        parser.error(f"--data-dir {given.data_dir} is not empty: name a new folder")
-    with contextlib.ExitStack() as stack:
-        temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        folder = given.data_dir or Path(stack.enter_context(temporary))
-        try:
-            lost = asyncio.run(run(given, folder))
-        except LoadError as error:
-            lost = [str(error)]
-    for sentence in lost[:50]:
-        print(f"LOST      {sentence}")
-    print(f"{len(lost)} losses" if lost else "nothing was lost")
-    return 1 if lost else 0
+    return conduct(parser, run)
 
 
 if __name__ == "__main__":
