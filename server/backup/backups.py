@@ -9,7 +9,7 @@ from typing import Final, Literal
 from server.backup.exporter import Exporter
 from server.backup.importer import Importer
 from server.backup.job import Job, Work
-from server.backup.snapshots import GiveWay, Progress
+from server.backup.steps import GiveWay, Progress
 from server.errors import BackupBusyError, NoBackupError, ServerError
 from server.remote import Remote, RemoteError
 from server.store.sqlite import SQLiteStore
@@ -58,8 +58,8 @@ class Backups:
             Whether the remote has it; if not, the log says why.
         """
         if request_id is None and not to_delete:
-            return await self._succeeds(lambda: self.start_export().result())
-        return await self._succeeds(lambda: self._export_one(request_id))
+            return await _succeeds(self.start_export)
+        return await self._export_one(request_id)
 
     async def import_data(self) -> bool:
         """Replace the results by those of the backup: all of it, or nothing.
@@ -67,7 +67,7 @@ class Backups:
         Returns:
             Whether they are replaced; if not, the log says why.
         """
-        return await self._succeeds(lambda: self.start_import().result())
+        return await _succeeds(self.start_import)
 
     def start_export(self) -> Job:
         """Begin to back everything up.
@@ -149,9 +149,14 @@ class Backups:
         await self._on_imported()
         return f"{_count(results)} imported from {self._remote.url}."
 
-    async def _export_one(self, request_id: str | None) -> None:
-        await self._store.journal.touch(request_id)
-        await self.exporter.flush()
+    async def _export_one(self, request_id: str | None) -> bool:
+        try:
+            await self._store.journal.touch(request_id)
+            await self.exporter.flush()
+        except (RemoteError, ServerError) as error:
+            log.warning("%s", error)
+            return False
+        return True
 
     async def _is_to_restore(self, policy: ImportOnStart) -> bool:
         if policy == "always":
@@ -159,13 +164,14 @@ class Backups:
         used = await self._store.journal.waiting() or any((await self._store.counts()).values())
         return policy == "if-empty" and not used
 
-    async def _succeeds(self, work: Callable[[], Awaitable[object]]) -> bool:
-        try:
-            await work()
-        except (RemoteError, ServerError) as error:
-            log.warning("%s", error)
-            return False
-        return True
+
+async def _succeeds(start: Callable[[], Job]) -> bool:
+    try:
+        job = start()
+    except BackupBusyError as error:
+        log.warning("%s", error)
+        return False
+    return await job.succeeds()
 
 
 def _count(results: int) -> str:

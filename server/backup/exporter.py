@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 from server.backup.layout import CHANGES, Group, new_writer
 from server.backup.segment import pack
-from server.backup.snapshots import GiveWay, Progress, Snapshots
+from server.backup.snapshots import Snapshots
+from server.backup.steps import GiveWay, Progress
 from server.backup.trouble import Trouble
 from server.errors import ServerError
 from server.remote import Remote, RemoteError

@@ -13,7 +13,7 @@ from server.backup import manifest
 from server.backup.layout import CHANGES, Group, group
 from server.backup.manifest import Listed, Manifest
 from server.backup.segment import unpack
-from server.backup.snapshots import GiveWay, Progress
+from server.backup.steps import GiveWay, Progress
 from server.errors import BackupUnusableError, NoBackupError, StorageFullError
 from server.remote import MissingError, Remote
 from server.store.restoration import AT_ONCE, Restoration

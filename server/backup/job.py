@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from server.backup.snapshots import Progress
+from server.backup.steps import Progress
 from server.errors import RemoteFailedError, ServerError
 from server.remote import RemoteError
 
@@ -45,6 +45,11 @@ class Job:
             ServerError: It failed.
         """
         return await asyncio.shield(self._task)
+
+    async def succeeds(self) -> bool:
+        """Whether it went well, once it is over; the log says how it ended."""
+        await asyncio.wait([self._task])
+        return not self._task.cancelled() and self._task.exception() is None
 
     async def wait(self, seconds: float) -> None:
         """Wait for its end, but not longer."""

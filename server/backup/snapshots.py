@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,6 +12,7 @@ from server.backup import manifest
 from server.backup.layout import CHANGES, SNAPSHOTS, group, is_snapshot_of, snapshot_key
 from server.backup.manifest import Listed, Manifest
 from server.backup.segment import SegmentWriter
+from server.backup.steps import GiveWay, Progress
 from server.remote import Object, Remote, RemoteError
 from server.store.snapshot import Snapshot
 from server.store.sqlite import SQLiteStore
@@ -22,12 +23,6 @@ ABANDONED_SECONDS: Final = 86_400
 """Age from which a snapshot that no manifest names is nobody's: its server was killed over it."""
 
 DELETED_AT_ONCE: Final = 1000
-
-Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
-
-GiveWay = Callable[[], Awaitable[None]]
-"""Awaited between short steps of long work: it returns when what is urgent had its turn."""
 
 
 class Snapshots:

@@ -63,13 +63,18 @@ async def test_all_results_are_backed_up_and_their_deletion_too(
     assert told.times == 1
 
 
-async def test_what_fails_is_false(server: Server, backups: Backups, told: Told) -> None:
+async def test_what_fails_is_false_and_logged_once(
+    server: Server, backups: Backups, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
     one, *_ = await record(server)
     assert not await backups.import_data()
+    assert len(caplog.records) == 1
     for request_id in (one.request_id, None):
         for to_delete in (False, True):
+            caplog.clear()
             server.remote.expect(0, before=fail)
             assert not await backups.export_data(request_id, to_delete=to_delete)
+            assert len(caplog.records) == 1
     assert told.times == 0
 
 
