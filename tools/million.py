@@ -2,8 +2,8 @@
 
 `python tools/million.py --results 1000000` writes a backup by itself, to a real S3 server (or, with
 `--remote folder`, to a folder), has a server import and export it under a paced load of predicts,
-and compares the times with those of copying the same bytes with no processing. Exit code 1: the
-server grew by more than 100 MB, or what it exported is not what it imported.
+then alone, and compares these times with those of copying the same bytes with no processing. Exit
+code 1: the server grew by more than 100 MB, or what it exported is not what it imported.
 """
 
 import argparse
@@ -83,7 +83,7 @@ class Predicts:
         latencies: list[float] = []
         peak = 0.0
         begin = time.perf_counter()
-        other = asyncio.create_task(self._do(http, path))
+        other = asyncio.create_task(_do(http, path) if path else asyncio.sleep(USUAL_SECONDS))
         async with asyncio.TaskGroup() as group:
             for number in count():
                 if other.done():
@@ -105,13 +105,18 @@ class Predicts:
                 raise LoadError(f"a predict was answered {reply.status}")
         latencies.append((time.perf_counter() - due) * 1000)
 
-    async def _do(self, http: aiohttp.ClientSession, path: str | None) -> None:
-        if path is None:
-            await asyncio.sleep(USUAL_SECONDS)
-            return
-        async with http.post(path) as reply:
-            if reply.status != 200:
-                raise LoadError(f"{path}: {await reply.text()}")
+
+async def _do(http: aiohttp.ClientSession, path: str) -> None:
+    async with http.post(path) as reply:
+        if reply.status != 200:
+            raise LoadError(f"{path}: {await reply.text()}")
+
+
+async def alone(http: aiohttp.ClientSession, path: str) -> float:
+    """How long a POST to the path takes while nothing else goes on, in seconds."""
+    begin = time.perf_counter()
+    await _do(http, path)
+    return time.perf_counter() - begin
 
 
 async def run(place: Place, results: int, folder: Path) -> int:
@@ -133,9 +138,12 @@ async def run(place: Place, results: int, folder: Path) -> int:
             p99 = percentile(usual.latencies, 0.99)
             print(f"usual   {usual.told()}", flush=True)
             imported = await predicts.beside(http, "/import")
-            print(f"import  {imported.told(p99)}, {imported.seconds / get:.1f} times the copy")
+            print(f"import  {imported.told(p99)}", flush=True)
             exported = await predicts.beside(http, "/export")
-            print(f"export  {exported.told(p99)}, {exported.seconds / put:.1f} times the copy")
+            print(f"export  {exported.told(p99)}", flush=True)
+            for path, copy in (("/import", get), ("/export", put)):
+                seconds = await alone(http, path)
+                print(f"{path} alone: {seconds:.1f} s, {seconds / copy:.1f} times the copy")
     finally:
         code = await server.stop()
     growth = max(imported.peak_mb, exported.peak_mb) - usual.peak_mb
