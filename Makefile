@@ -12,7 +12,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet
 MODEL := server/model/efficientnet_lite0.onnx
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults check chaos soak overload outage million dataloop-test format clean
+.PHONY: help setup run test faults check chaos soak overload outage million sbom dataloop-test format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,6 +49,9 @@ outage: setup $(VENV)/dev ## break the way to S3, kill S3 and the server at ever
 million: setup $(VENV)/dev ## import and export a million results: how long, how much memory?
 	@$(PY) -m tools.million $(ARGS)
 
+sbom: setup $(VENV)/dev ## write sbom.cdx.json: what ships, and its licences
+	@$(PY) -m tools.sbom sbom.cdx.json
+
 dataloop-test: setup $(VENV)/tools ## annotate a Dataloop item: make dataloop-test ITEM=<its id> ARGS="--dry-run"
 	@$(PY) tools/dataloop_test.py $(if $(ITEM),--item-id $(ITEM)) $(ARGS)
 
@@ -57,7 +60,7 @@ format: setup $(VENV)/dev ## put the code in shape
 	@$(PY) -m ruff format .
 
 clean: ## remove what make made; results in data/ stay
-	rm -rf $(VENV) $(MODEL) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(MODEL) .mypy_cache .ruff_cache .pytest_cache .hypothesis sbom.cdx.json
 
 $(VENV)/server: requirements.txt requirements-model.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -66,6 +66,7 @@ class _Lane:
         self.losses = 0
         self.last_loss = ""
         self.loaded: Future[ModelInfo] = Future()
+        self.loaded.set_running_or_notify_cancel()  # a load can't be cancelled, only left alone
         self._thread = threading.Thread(target=self._main, name=f"runner-{number}", daemon=True)
         self._thread.start()
 

@@ -60,6 +60,17 @@ def test_a_model_that_can_not_be_loaded_stops_the_start_with_its_traceback(start
     assert server.log.count("Traceback") == 1
 
 
+def test_a_server_that_is_stopped_while_its_model_loads_ends_well(
+    start: Start, tmp_path: Path
+) -> None:
+    endless = "import time\nclass Endless:\n    def load(self):\n        time.sleep(600)\n"
+    (tmp_path / "endless.py").write_text(endless + "    predict = list\n")
+    server = start("--model", f"{tmp_path / 'endless.py'}:Endless", "--workers", "1")
+    server.wait_for_line(r"\btry\b")
+    assert server.stop() == 0
+    assert "Traceback" not in server.log
+
+
 def test_an_unknown_model_stops_the_start_with_one_line(start: Start) -> None:
     server = start("--model", "tests/models.py:Colors")
     assert server.wait() == 1
