@@ -12,7 +12,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet
 MODEL := server/model/efficientnet_lite0.onnx
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults check chaos soak overload outage million sbom dataloop-test format clean
+.PHONY: help setup run test faults check chaos soak overload crowd outage million sbom dataloop-test format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ soak: setup $(VENV)/dev ## 100,000 requests: does memory grow, do files stay ope
 
 overload: setup $(VENV)/dev ## 1,000 clients against a queue of 32: what gets through?
 	@$(PY) -m tools.overload $(ARGS)
+
+crowd: setup $(VENV)/dev ## 5,000 idle connections and 500 slow writers: how long does a predict take?
+	@$(PY) -m tools.crowd $(ARGS)
 
 outage: setup $(VENV)/dev ## break the way to S3, kill S3 and the server at every step: what is lost?
 	@$(PY) -m tools.outage $(ARGS)

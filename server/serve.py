@@ -24,6 +24,7 @@ from server.store.lock import DataDirInUseError
 from server.web import connection, keys, tls
 from server.web.api_keys import BadKeyFileError
 from server.web.connection import Connections
+from server.web.handshake import Handshakes
 from server.web.protocol import HttpProtocol, expecting
 from server.web.tls import BadCertificateError
 
@@ -38,8 +39,8 @@ LAST_TURNS: Final = 1000
 UNSENT_BYTES: Final = 2**17
 """Bytes of an answer that the kernel takes over before they can be sent."""
 
-FOREVER: Final = 1e6
-"""Seconds for a TLS connection to be closed: the guard sees to it, by what its client reads."""
+BACKLOG: Final = 1024
+"""Connections that the kernel holds until they are taken, many at a time."""
 
 OTHER_FILES: Final = 256
 """Open files beside the connections: the database, the pipes to the workers, images."""
@@ -104,17 +105,12 @@ async def _listen(
         most=_affordable(settings.max_connections),
         header_timeout=settings.header_timeout,
         write_timeout=settings.write_timeout,
+        handshakes=Handshakes(encryption, settings.header_timeout) if encryption else None,
     )
     app[SUPERVISOR].start("connections", connections.watch())
     try:
         listener = await asyncio.get_running_loop().create_server(
-            connections.guard,
-            settings.host,
-            settings.port,
-            backlog=1024,
-            ssl=encryption,
-            ssl_handshake_timeout=settings.header_timeout if encryption else None,
-            ssl_shutdown_timeout=FOREVER if encryption else None,
+            connections.protocol, settings.host, settings.port, backlog=BACKLOG
         )
     except OSError as error:
         raise CannotStartError(
@@ -144,17 +140,17 @@ def _affordable(connections: int) -> int:
     """
     needed = connections + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed + BACKLOG:
+        soft = needed + BACKLOG  # those, too, that are about to be closed
+        soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY or needed <= soft:
         return connections
-    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed == needed:
-        return connections
-    affordable = max(1, allowed - OTHER_FILES)
+    affordable = max(1, soft - OTHER_FILES)
     log.warning(
         "this system lets a process open %d files: connections are limited to %d, not to the %d"
         " of --max-connections",
-        allowed,
+        soft,
         affordable,
         connections,
     )

@@ -120,7 +120,9 @@ class Settings(BaseSettings):
     max_body_bytes: ByteSize = Field(
         ByteSize(32 * MIB), ge=1, description="largest request body; then 413"
     )
-    max_connections: int = Field(2000, ge=1, description="open connections; then 503")
+    max_connections: int = Field(
+        2000, ge=1, description="open connections; then the longest idle one is closed"
+    )
     min_free_disk: ByteSize = Field(
         ByteSize(256 * MIB), ge=0, description="free disk below which nothing is accepted; then 503"
     )

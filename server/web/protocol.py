@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final, Protocol, cast, runtime_checkable
@@ -45,11 +46,14 @@ class Refusing(Protocol):
     def refuse(self, reply: bytes) -> None:
         """Send the last reply, and wait until the client has read it."""
 
+    def linger(self) -> None:
+        """The last reply is sent: wait until the client has read it."""
+
 
 class HttpProtocol(web.RequestHandler):
     """Answers what can't be parsed in the one envelope, without a traceback in the log."""
 
-    __slots__ = ()
+    _broken = False
 
     @classmethod
     def of(cls, server: web.Server, keepalive: float, lingering: float) -> "HttpProtocol":
@@ -90,7 +94,17 @@ class HttpProtocol(web.RequestHandler):
             self._messages.pop()
             request.content.set_exception(web.RequestPayloadError("The body is wrongly framed."))
             request.content.feed_eof()
+            self._broken = True
             self.close()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send a reply, and log it. After a broken body its client may be sending still."""
+        sent = await super().finish_response(request, resp, start_time)
+        if self._broken and (guard := self._leave_to_guard()):
+            guard.linger()
+        return sent
 
     def handle_error(
         self,
@@ -102,21 +116,37 @@ class HttpProtocol(web.RequestHandler):
         """The last reply of a connection: to what is no request, or to a failure of the server."""
         if self.transport is None or self.transport.is_closing() or request.writer.output_size:
             raise ConnectionError("There is no one to reply to, or a reply is on its way already.")
+        request_id = uuid.uuid4().hex
         if status != HTTPStatus.BAD_REQUEST:
-            log.error("%s %s failed", request.method, request.path, exc_info=exc)
-            return refusal(ServerError("The server failed; it is not your request's fault."))
+            log.error("%s %s failed [%s]", request.method, request.path, request_id, exc_info=exc)
+            failed = ServerError("The server failed; it is not your request's fault.")
+            return refusal(failed, request_id)
         reason = _reason(message or "")
-        log.info("refused what is no request: %r", reason)
+        log.info("refused what is no request: %r [%s]", reason, request_id)
         error = BrokenFramingError(
             f"This is no proper HTTP/1.1 request ({reason}). Let an HTTP client build it."
         )
+        reply = refusal(error, request_id)
+        guard = self._leave_to_guard()
+        if not guard:
+            return reply
+        self.log_access(request, reply, self._loop.time())
+        guard.refuse(raw(reply))
+        raise ConnectionError("The guard has replied.")
+
+    def _leave_to_guard(self) -> Refusing | None:
+        """Leave it to the guard to close the connection; None if it is closed, or has no guard.
+
+        aiohttp would close it while the client still sends, which then might never see the reply.
+        """
+        if self.transport is None or self.transport.is_closing():
+            return None
         guard = self.transport.get_protocol()
         if not isinstance(guard, Refusing):
-            return refusal(error)
+            return None
         self.close()
-        self.transport = None  # or it would be closed while the client still sends
-        guard.refuse(raw(error))
-        raise ConnectionError("The guard has replied.")
+        self.transport = None
+        return guard
 
 
 def expecting(answer: Answer) -> Answer:
@@ -127,7 +157,8 @@ def expecting(answer: Answer) -> Answer:
 
     async def checked(request: web.BaseRequest) -> web.StreamResponse:
         if request.headers.get(hdrs.EXPECT, "100-continue").lower() != "100-continue":
-            return refusal(InvalidParameterError("Expect must be 100-continue, or not be sent."))
+            error = InvalidParameterError("Expect must be 100-continue, or not be sent.")
+            return refusal(error, uuid.uuid4().hex)
         return await answer(request)
 
     return checked
@@ -150,16 +181,22 @@ def require_sound_head(request: web.BaseRequest) -> None:
         raise BrokenFramingError("Send the body with its length, or chunked, in HTTP/1.1.")
 
 
-def refusal(error: ServerError) -> web.Response:
-    """The reply to an error after which the connection is closed."""
+def refusal(error: ServerError, request_id: str | None = None) -> web.Response:
+    """The reply to an error after which the connection is closed.
+
+    Args:
+        error: What is wrong.
+        request_id: Its `X-Request-ID`, where no middleware sets it.
+    """
     reply = replies.failure(error, headers={hdrs.CONNECTION: "close", hdrs.SERVER: SERVER})
+    if request_id:
+        reply.headers["X-Request-ID"] = request_id
     reply.force_close()
     return reply
 
 
-def raw(error: ServerError) -> bytes:
-    """That reply as it goes over the wire, for where there is no request."""
-    reply = refusal(error)
+def raw(reply: web.Response) -> bytes:
+    """A reply as it goes over the wire, for where there is no request."""
     body = cast(bytes, reply.body)
     reply.headers[hdrs.CONTENT_LENGTH] = str(len(body))
     lines = [f"HTTP/1.1 {reply.status} {reply.reason}"]

@@ -1,15 +1,20 @@
 """Bad input: the right 4xx in the one envelope, nothing stored, nothing left on disk."""
 
 import io
+import json
+import re
+import socket
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import aiohttp
 import pytest
 from PIL import Image
+from yarl import URL
 
 from tests.photos import photo
 from tests.server_process import ServerProcess
+from tests.unit.web.test_upload import IN_TIME
 
 JPEG = photo("rocket.jpg").read_bytes()
 UNKNOWN = "123e4567-e89b-42d3-a456-426614174000"
@@ -124,3 +129,40 @@ async def test_a_bad_path_or_parameter_is_refused(
     assert (reply.status, answer["error"], answer["status"]) == (status, error, "Fail")
     if status == 405:
         assert reply.headers["Allow"]
+
+
+def test_what_is_no_request_is_in_the_access_log_under_the_id_of_its_reply(
+    server: ServerProcess,
+) -> None:
+    for sent, status in (
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\nExpect: rain\r\n\r\n", 400),
+    ):
+        with socket.create_connection(address(server), IN_TIME) as client:
+            client.sendall(sent)
+            head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        found = re.search(rb"X-Request-ID: (\w+)", head)
+        assert found
+        server.wait_for_line(rf"INFO .* {status} \d+ ms {found[1].decode()}$")
+        assert json.loads(body)["status"] == "Fail"
+
+
+def test_a_broken_chunk_is_told_to_a_client_that_goes_on_sending(
+    server: ServerProcess,
+) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    with socket.create_connection(address(server), IN_TIME) as client:
+        client.sendall(head + b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
+        assert (
+            client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        )  # so it is the body that breaks
+        client.sendall(b"5\r\nhello\r\nXX\r\n" + bytes(30_000_000))
+        reply = client.makefile("rb").read()
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"] == "malformed_request"
+
+
+def address(server: ServerProcess) -> tuple[str | None, int | None]:
+    url = URL(server.url)
+    return url.host, url.port

@@ -1,9 +1,11 @@
 """Starting: what is refused, each with one sentence and the right exit code."""
 
 import os
+import resource
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -84,6 +86,18 @@ def test_a_port_that_is_taken_stops_the_start_with_one_line(tmp_path: Path) -> N
         ended = run("--host", "127.0.0.1", "--port", port, "--data-dir", str(tmp_path))
     assert ended.returncode == 1
     assert f"can't listen on --host 127.0.0.1 --port {port}" in ended.stderr.splitlines()[-1]
+
+
+def test_the_limit_of_open_files_is_raised_and_it_is_told_if_that_is_too_little(
+    start: Start,
+) -> None:
+    server = start("--model", "tests/models.py:Colours", "--workers", "1")
+    server_limit = partial(resource.prlimit, server.process.pid, resource.RLIMIT_NOFILE)
+    server_limit((300, 1000))  # it is importing
+    server.ready()
+
+    assert server_limit() == (1000, 1000)
+    server.wait_for_line("open 1000 files: connections are limited to 744, not to the 2000")
 
 
 def test_a_data_directory_that_can_not_be_written_stops_the_start(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """TLS: the server's own, and that its deadlines and bounds hold there too."""
 
 import asyncio
+import io
 import select
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -13,11 +15,13 @@ from yarl import URL
 
 from tests.certificates import self_signed
 from tests.integration.conftest import Start
-from tests.integration.requests import form, picture
+from tests.integration.requests import picture
+from tests.integration.test_crowd import admitted, busy
 from tests.integration.test_deadlines import GET, MODEL, insert_results, sockets
 from tests.models import FINE
 from tests.server_process import ServerProcess
-from tests.unit.web.test_upload import IN_TIME, Client
+from tests.unit.web.test_upload import IN_TIME, Client, Reply
+from tools.visitors import Crowd, Kind
 
 Connect = Callable[..., Awaitable[Client]]
 Serve = Callable[..., ServerProcess]
@@ -38,7 +42,9 @@ def trusting(pair: tuple[Path, Path]) -> ssl.SSLContext:
 def serve(start: Start, pair: tuple[Path, Path]) -> Serve:
     """Starts a server that has a certificate."""
     given = ("--tls-cert", str(pair[0]), "--tls-key", str(pair[1]))
-    return lambda *arguments: start(*MODEL, *given, *arguments).ready()
+    return lambda *arguments, **environment: start(
+        *MODEL, *given, *arguments, **environment
+    ).ready()
 
 
 @pytest.fixture
@@ -62,9 +68,12 @@ async def test_a_server_with_a_certificate_speaks_https_and_says_so(
     server = serve()
     assert server.url.startswith("https://")
     server.wait_for_line(r"try .* -k .*https://")
-    async with aiohttp.ClientSession(server.url) as http:
-        async with http.post("/predict", data=form(picture(FINE)), ssl=trusting) as reply:
-            assert reply.status == 200
+    headers = {"Content-Type": "image/png"}
+    async with aiohttp.ClientSession(server.url, headers=headers) as http:
+        for more in (0, 5_000_000):  # the latter, than is read at a time
+            image = io.BytesIO(picture(FINE) + bytes(more))
+            async with http.post("/predict", data=image, ssl=trusting) as reply:
+                assert reply.status == 200
     assert server.stop() == 0
 
 
@@ -99,20 +108,64 @@ async def test_silent_and_plain_clients_are_closed_in_time(serve: Serve, connect
     assert "Traceback" not in server.log, server.log
 
 
-async def test_connections_over_the_cap_get_a_whole_503(serve: Serve, connect: Connect) -> None:
-    server = serve("--max-connections", "2")
-    kept = [await connect(server) for _ in range(2)]
-    for client in kept:
-        client.send(GET)
-        assert (await client.reply()).status == 200
+async def test_handshakes_that_never_end_are_closed_in_time_and_hold_up_nobody(
+    serve: Serve, connect: Connect
+) -> None:
+    server = serve("--header-timeout", "2")
+    before = sockets(server)
+    crowd = Crowd(server.url)
+    crowd.send(Kind("no handshake", due=2), 150)
+    crowd.send(
+        Kind("half a handshake", due=2, writes=(b"\x16\x03\x01\x02\0\1\0\1\xfc", b"\0")), 150
+    )
+    async with asyncio.timeout(IN_TIME):
+        while sockets(server) < before + 300:
+            good = await connect(server)
+            good.send(GET)
+            assert (await good.reply()).status == 200
+            await good.close()
+    await crowd.leave()
+    assert [visit for visit in crowd.visits if not visit.went_well(spare=3)] == []
+    async with asyncio.timeout(IN_TIME):
+        while sockets(server) > before:
+            await asyncio.sleep(0.01)
+    assert server.stop() == 0
+    assert "Traceback" not in server.log, server.log
+
+
+async def test_handshakes_count_as_connections_and_give_way_to_others(
+    serve: Serve, connect: Connect
+) -> None:
+    server = serve("--max-connections", "3")
+    shaking = [await connect(server, encrypted=False) for _ in range(3)]
+
+    async def ask() -> Reply:
+        while True:
+            with suppress(ConnectionError):  # refused without a word, once too many were
+                newcomer = await connect(server)
+                newcomer.send(GET)
+                return await newcomer.reply()
+
+    assert (await admitted(ask)).status == 200
+    assert await shaking[0].until_closed() == b""
+    assert server.stop() == 0
+    assert "Traceback" not in server.log, server.log
+
+
+async def test_connections_over_the_cap_get_a_whole_503(
+    serve: Serve, connect: Connect, tmp_path: Path
+) -> None:
+    server = serve("--max-connections", "2", MODEL_FOLDER=str(tmp_path))
+    kept = [await busy(await connect(server)) for _ in range(2)]
     refused = [await connect(server) for _ in range(5)]
     for client in refused:
         reply = await client.reply()
         assert (reply.status, reply.body["error"]) == (503, "too_many_connections")
     for client in refused:
         assert await client.until_closed() == b""
-    kept[0].send(GET)
-    assert (await kept[0].reply()).status == 200
+    (tmp_path / "go").touch()
+    for client in kept:
+        assert (await client.reply()).status == 200
     assert "Traceback" not in server.log, server.log
 
 

@@ -34,8 +34,9 @@ async def live() -> AsyncIterator[Live]:
         most=1,
         header_timeout=15,
         write_timeout=30,
+        handshakes=None,
     )
-    listener = await asyncio.get_running_loop().create_server(connections.guard, "127.0.0.1", 0)
+    listener = await asyncio.get_running_loop().create_server(connections.protocol, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
     while not server.connections:
         await asyncio.sleep(0)
