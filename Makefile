@@ -12,7 +12,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet
 MODEL := server/model/efficientnet_lite0.onnx
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults check chaos soak overload crowd outage million sbom dataloop-test format clean
+.PHONY: help setup run test faults check chaos soak overload crowd outage million contract sbom dataloop-test format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -54,6 +54,8 @@ million: setup $(VENV)/dev ## import and export a million results: how long, how
 
 sbom: setup $(VENV)/dev ## write sbom.cdx.json: what ships, and its licences
 	@$(PY) -m tools.sbom sbom.cdx.json
+contract: setup $(VENV)/dev ## 10,000 calls made up of /openapi.json: is each answered as it says?
+	@$(PY) -m tests.contract.run $(ARGS)
 
 dataloop-test: setup $(VENV)/tools ## annotate a Dataloop item: make dataloop-test ITEM=<its id> ARGS="--dry-run"
 	@$(PY) tools/dataloop_test.py $(if $(ITEM),--item-id $(ITEM)) $(ARGS)

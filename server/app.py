@@ -33,9 +33,11 @@ from server.supervisor import Supervisor
 from server.web import connection, keys, middleware
 from server.web.access import authenticate
 from server.web.api_keys import ApiKeys, exposes_secrets
+from server.web.constant import Constant
+from server.web.contract import document
 from server.web.cors import Cors
 from server.web.pace import Pace
-from server.web.routes import ROUTES
+from server.web.routes import PUBLIC, ROUTES
 from server.web.status import StatusReport
 from server.web.upload import UploadReader
 
@@ -61,6 +63,10 @@ def create_app(settings: Settings) -> web.Application:
     app.on_response_prepare.extend([middleware.echo_request_id, connection.close_after])
     _control_access(app, settings)
     app.add_routes(ROUTES)
+    contract = document.build(
+        PUBLIC, guarded=settings.api_key_file is not None, formats=settings.image_formats
+    )
+    app[keys.OPENAPI] = Constant(contract, "application/json")
     app.cleanup_ctx.extend([_supervision, _storage, _backup, _service])
     return app
 

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
+from typing_extensions import TypedDict
+
 from server.backup.exporter import Exporter
 from server.backup.importer import Importer
 from server.backup.job import Job, Work
@@ -20,6 +22,15 @@ ImportOnStart = Literal["if-empty", "always", "never"]
 
 RETRY_SECONDS: Final = 5.0
 """How often the restoring at the start is tried, while the remote fails."""
+
+
+class BackupFigures(TypedDict):
+    """The backup: changes that it does not have yet, why, and the import or export that runs."""
+
+    remote: str
+    waiting: int
+    trouble: str | None
+    running: str | None
 
 
 class Backups:
@@ -121,8 +132,8 @@ class Backups:
             await self._job.cancel()
         await self._remote.close()
 
-    async def status(self) -> dict[str, object]:
-        """The figures, as JSON says them."""
+    async def status(self) -> BackupFigures:
+        """The figures."""
         return {
             "remote": self._remote.url,
             "waiting": await self._store.journal.waiting(),

@@ -16,6 +16,9 @@ from server.errors import StorageFullError
 
 MAX_NAME: Final = 100
 IN_DOUBT: Final = ".in-doubt"
+_DELETED: Final = (FileNotFoundError, FileExistsError)
+"""What making a folder meets while it is deleted: it was there, or it was not."""
+
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -32,7 +35,7 @@ class SavedImages:
     async def save(self, request_id: str, name: str, data: bytes) -> None:
         """Write an image under a safe form of the client's file name.
 
-        Once this returns, a power cut does not take it.
+        Once this returns, a power cut does not take it; a deletion that came meanwhile has.
 
         Raises:
             StorageFullError: No room on the disk; nothing is left there.
@@ -40,6 +43,8 @@ class SavedImages:
         """
         try:
             await asyncio.to_thread(self._write, self._folder / request_id / safe_name(name), data)
+        except _DELETED:  # its folder was just made, and is gone again
+            return
         except OSError as error:
             await self.delete(request_id)
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -48,7 +53,11 @@ class SavedImages:
 
     async def doubt(self, request_id: str) -> None:
         """Note that what is saved for a request is nobody's, unless its result is recorded."""
-        await aiofiles.os.makedirs(self._folder / f"{request_id}{IN_DOUBT}", exist_ok=True)
+        note = self._folder / f"{request_id}{IN_DOUBT}"
+        try:
+            await aiofiles.os.makedirs(note, exist_ok=True)
+        except _DELETED:  # the folder above was there, and is gone again
+            await aiofiles.os.makedirs(note, exist_ok=True)
 
     async def trust(self, request_id: str) -> None:
         """Take that note back."""

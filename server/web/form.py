@@ -21,6 +21,8 @@ _PARAMETER: Final = re.compile(
 _BOUNDARY: Final = re.compile(r"[\w'()+,./:=? -]{0,69}[\w'()+,./:=?-]", re.ASCII)  # RFC 2046
 _OPTION: Final = re.compile(r"""; *([\w-]+) *= *(?:"[^\\"]*"|[^\s;"]+|"(?:\\.|[^\\"])*")""")
 _CONTROL: Final = re.compile(r"[\0-\x08\x0a-\x1f\x7f]")
+NAME_PATTERN: Final = r"^[^\x00-\x08\x0A-\x1F\x7F]*$"
+"""What the name of a part may be."""
 _PLAIN: Final = frozenset({"binary", "8bit", "7bit"})
 
 

@@ -2,8 +2,11 @@
 
 from aiohttp import web
 
+from server.errors import NotFoundError
+from server.web import docs as pages
 from server.web import listing, parameters, progress, replies
-from server.web.keys import BACKUPS, HEALTH, PREDICTIONS, STATUS, UPLOADS
+from server.web.contract.bodies import Alive, Ready
+from server.web.keys import BACKUPS, HEALTH, OPENAPI, PREDICTIONS, STATUS, UPLOADS
 
 
 async def status(request: web.Request) -> web.Response:
@@ -13,13 +16,13 @@ async def status(request: web.Request) -> web.Response:
 
 async def livez(_: web.Request) -> web.Response:
     """`GET /livez`: the process answers."""
-    return replies.json_reply({"status": "Alive"})
+    return replies.json_reply(Alive(status="Alive"))
 
 
 async def readyz(request: web.Request) -> web.Response:
     """`GET /readyz`: the server takes predicts, or 503 with the reason why not."""
     request.app[HEALTH].require_healthy()
-    return replies.json_reply({"status": "Ready"})
+    return replies.json_reply(Ready(status="Ready"))
 
 
 async def predict(request: web.Request) -> web.Response:
@@ -86,3 +89,21 @@ async def export_all(request: web.Request) -> web.StreamResponse:
     """`POST /export`: back every result up."""
     request.app[HEALTH].require_ready()
     return await progress.follow(request, request.app[BACKUPS].start_export())
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """`GET /openapi.json`: this contract."""
+    return request.app[OPENAPI].reply(request)
+
+
+async def docs(request: web.Request) -> web.Response:
+    """`GET /docs`: the page of this contract, on which calls can be tried."""
+    return pages.PAGE.reply(request)
+
+
+async def docs_file(request: web.Request) -> web.Response:
+    """`GET /docs/{file}`: a part of that page."""
+    name = request.match_info["file"]
+    if name not in pages.FILES:
+        raise NotFoundError(f"There is nothing at {request.path[:200]}.")
+    return pages.FILES[name].reply(request)

@@ -1,7 +1,6 @@
 """The parameters of requests: each parsed once, each with its sentence when it is wrong."""
 
 import base64
-import binascii
 import hashlib
 import re
 import struct
@@ -20,10 +19,15 @@ MAX_KEY: Final = 255
 MAX_WAIT: Final = 60
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off", ""})
+FLAGS: Final = (*sorted(_TRUE | _FALSE), "True", "False")
+"""The usual spellings of a flag; any other case will do."""
+
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _LIMIT: Final = re.compile(r"[1-9][0-9]{0,3}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR: Final = struct.Struct(">qq")
+CURSOR_PATTERN: Final = "^[A-Za-z0-9_-]{21}[AQgw]$"
+"""A cursor is 16 bytes in URL-safe base64 without its padding."""
 
 
 def request_id(text: str) -> str:
@@ -108,12 +112,11 @@ def cursor(place: Cursor) -> str:
 
 
 def _cursor(text: str) -> Cursor:
-    try:
+    if re.fullmatch(CURSOR_PATTERN, text):
         return Cursor(*_CURSOR.unpack(base64.urlsafe_b64decode(text + "==")))
-    except (ValueError, binascii.Error, struct.error):
-        raise InvalidParameterError(
-            "cursor must be one that this server gave, in the Link header of the page before."
-        ) from None
+    raise InvalidParameterError(
+        "cursor must be one that this server gave, in the Link header of the page before."
+    )
 
 
 def _limit(text: str) -> int:

@@ -9,6 +9,7 @@ from server.backup.job import Job
 from server.errors import ServerError
 from server.prediction import Status
 from server.web import replies
+from server.web.contract.bodies import Done, Failure, Running
 
 LINES: Final = "application/x-ndjson"
 PAUSE_SECONDS: Final = 0.5
@@ -29,7 +30,7 @@ async def follow(request: web.Request, job: Job) -> web.StreamResponse:
     reply.content_type, reply.charset = LINES, "utf-8"
     await reply.prepare(request)
     while not job.ended:
-        line = {"status": "Running", "done": job.done, "total": job.total}
+        line = Running(status="Running", done=job.done, total=job.total)
         await reply.write(orjson.dumps(line) + b"\n")
         await job.wait(PAUSE_SECONDS)
     await reply.write(orjson.dumps(await _last_line(job)) + b"\n")
@@ -37,7 +38,7 @@ async def follow(request: web.Request, job: Job) -> web.StreamResponse:
     return reply
 
 
-async def _last_line(job: Job) -> dict[str, str]:
+async def _last_line(job: Job) -> Done | Failure:
     try:
         return {"status": Status.SUCCESS, "response": await job.result()}
     except ServerError as error:

@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 
 from server.errors import BY_CODE, ServerError
 from server.prediction import Prediction, Status
+from server.web.contract.bodies import Done, Failure, Receipt
 
 JSON: Final = "application/json"
 PREFERENCE_APPLIED: Final = "Preference-Applied"
@@ -24,7 +25,7 @@ def json_reply(
 
 def done(sentence: str) -> web.Response:
     """A success that has only a sentence to tell."""
-    return json_reply({"status": Status.SUCCESS, "response": sentence})
+    return json_reply(Done(status=Status.SUCCESS, response=sentence))
 
 
 def result(prediction: Prediction, *, waited: int = 0) -> web.Response:
@@ -56,7 +57,7 @@ def accepted(prediction: Prediction, location: str, *, preferred: bool) -> web.R
         location: Where its result will stand.
         preferred: It was asked for by `Prefer: respond-async`, which is answered by a 202.
     """
-    receipt = {
+    receipt: Receipt = {
         "request_id": prediction.request_id,
         "status": Status.SUCCESS,
         "response": "Async request got sent",
@@ -67,7 +68,7 @@ def accepted(prediction: Prediction, location: str, *, preferred: bool) -> web.R
     return json_reply(receipt, status=202, headers=headers | {PREFERENCE_APPLIED: "respond-async"})
 
 
-def envelope(error: ServerError) -> dict[str, str]:
+def envelope(error: ServerError) -> Failure:
     """An error as all errors are told."""
     return {"status": Status.FAIL, "response": error.sentence, "error": error.code}
 

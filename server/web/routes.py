@@ -12,11 +12,14 @@ _BY_SCOPE: Final[dict[Scope | None, tuple[web.RouteDef, ...]]] = {
     None: (  # open to all
         web.get("/livez", handlers.livez),
         web.get("/readyz", handlers.readyz),
+        web.get("/docs", handlers.docs),  # says nothing of this server: it reads the contract
+        web.get("/docs/{file}", handlers.docs_file),
     ),
     Scope.READ: (
         web.get("/status", handlers.status),
         web.get("/predictResults", handlers.list_results),
         web.get("/predictResults/{request_id}", handlers.get_result),
+        web.get("/openapi.json", handlers.openapi),
     ),
     Scope.PREDICT: (
         web.post("/predict", handlers.predict),
@@ -30,9 +33,10 @@ _BY_SCOPE: Final[dict[Scope | None, tuple[web.RouteDef, ...]]] = {
     ),
 }
 
-SCOPES: Final[dict[Handler, Scope | None]] = {
-    route.handler: scope for scope, routes in _BY_SCOPE.items() for route in routes
-}
+PUBLIC: Final = tuple((route, scope) for scope, routes in _BY_SCOPE.items() for route in routes)
+"""Every route, with its scope."""
+
+SCOPES: Final[dict[Handler, Scope | None]] = {route.handler: scope for route, scope in PUBLIC}
 """What each handler needs; None: not even a key."""
 
 
@@ -56,6 +60,6 @@ def _silent(route: web.RouteDef) -> web.RouteDef:
 
 
 ROUTES: Final = (
-    *(_silent(route) for routes in _BY_SCOPE.values() for route in routes),
+    *(_silent(route) for route, _ in PUBLIC),
     _silent(web.route("*", "/{path:(?s:.*)}", _other)),
 )

@@ -6,10 +6,11 @@ from server import __version__
 from server.backup.backups import Backups
 from server.health import Health
 from server.inference import Inference
-from server.prediction import now
+from server.prediction import Status, now
 from server.predictions import Predictions
 from server.runner.runner import Runner
 from server.store import Store
+from server.web.contract.bodies import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class StatusReport:
     store: Store
     backups: Backups
 
-    async def collect(self) -> dict[str, object]:
+    async def collect(self) -> Report:
         """The report, as JSON says it."""
         model = self.inference.model
         counts = await self.store.counts()
@@ -51,5 +52,10 @@ class StatusReport:
                 "limit": self.inference.batcher.limits.queue,
             },
             "backup": await self.backups.status(),
-            "results": {"total": sum(counts.values())} | {str(key): n for key, n in counts.items()},
+            "results": {
+                "total": sum(counts.values()),
+                "Pending": counts[Status.PENDING],
+                "Success": counts[Status.SUCCESS],
+                "Fail": counts[Status.FAIL],
+            },
         }

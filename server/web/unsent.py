@@ -60,15 +60,16 @@ class Unsent:
 
         A TLS transport does not count what it has encrypted: there, the kernel is asked.
         """
-        if self._transport.get_extra_info("sslcontext") and hasattr(socket, "TCP_INFO"):
+        raw = self._transport.get_extra_info("socket")  # None once the client has left
+        encrypted = self._transport.get_extra_info("sslcontext")
+        if raw and encrypted and hasattr(socket, "TCP_INFO"):
             with suppress(OSError):  # the client was quicker
-                raw = self._transport.get_extra_info("socket")
                 told = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.stop)
                 return -int.from_bytes(told[_ACKNOWLEDGED], sys.byteorder)
         return self._transport.get_write_buffer_size()
 
     def _drop(self) -> None:
-        with suppress(OSError):  # the client was quicker
-            raw = self._transport.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        if raw := self._transport.get_extra_info("socket"):
+            with suppress(OSError):  # the client was quicker
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.checked import contract
 from tests.faults.disks import (
     MIB,
     Mounted,
@@ -16,7 +17,7 @@ from tests.faults.disks import (
 from tests.integration.conftest import Start, start
 from tests.s3_server import bucket, s3
 
-__all__ = ["Start", "bucket", "s3", "start"]
+__all__ = ["Start", "bucket", "contract", "s3", "start"]
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,21 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.contract.checked import contract
 from tests.integration.backups import behind, folder, home, proxy, serve
 from tests.s3_server import bucket, s3
 from tests.server_process import ServerProcess, ready_server
 
-__all__ = ["behind", "bucket", "folder", "home", "proxy", "s3", "serve"]  # fixtures, too
+__all__ = [
+    "behind",
+    "bucket",
+    "contract",
+    "folder",
+    "home",
+    "proxy",
+    "s3",
+    "serve",
+]  # fixtures, too
 
 Start = Callable[..., ServerProcess]
 

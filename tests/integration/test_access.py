@@ -41,7 +41,10 @@ ALL: Final = {*KEYS}
 WHO_MAY: Final = {
     ("GET", "/livez"): OPEN,
     ("GET", "/readyz"): OPEN,
+    ("GET", "/docs"): OPEN,
+    ("GET", "/docs/{file}"): OPEN,
     ("GET", "/status"): READ,
+    ("GET", "/openapi.json"): READ,
     ("GET", "/predictResults"): READ,
     ("GET", "/predictResults/{request_id}"): READ,
     ("POST", "/predict"): PREDICT,
@@ -90,7 +93,7 @@ def test_each_route_is_in_the_table() -> None:
 async def test_a_call_takes_the_scope_of_its_route(
     http: aiohttp.ClientSession, method: str, path: str, who: str
 ) -> None:
-    url = path.format(request_id=NOBODY)
+    url = path.format(request_id=NOBODY, file="docs.js")
     async with http.request(method, url, headers=headers(who)) as reply:
         text = await reply.text()
     if who in WHO_MAY[method, path]:

@@ -25,8 +25,9 @@ def filled(start: Start, tmp_path: Path) -> ServerProcess:
     connection.execute(
         """
         WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
-        INSERT INTO predictions (request_id, status, created_at, response)
-        SELECT printf('%08x-0000-4000-8000-000000000000', n), 'Success', n * 1000, ? FROM numbers
+        INSERT INTO predictions (request_id, status, created_at, completed_at, response)
+        SELECT printf('%08x-0000-4000-8000-000000000000', n), 'Success', n * 1000, n * 1000, ?
+        FROM numbers
         """,
         (COUNT, RESPONSE),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import random
 import select
 import socket
 import ssl
@@ -106,6 +107,29 @@ async def test_silent_and_plain_clients_are_closed_in_time(serve: Serve, connect
     await good.close()
     assert server.stop() == 0
     assert "Traceback" not in server.log, server.log
+
+
+async def test_clients_that_leave_at_any_moment_do_no_harm(
+    serve: Serve, trusting: ssl.SSLContext
+) -> None:
+    server = serve("--header-timeout", "0.05", "--write-timeout", "0.08")
+    url = URL(server.url)
+    dice = random.Random(1)
+
+    async def visit() -> None:
+        with suppress(OSError):  # the server was quicker
+            _, writer = await asyncio.open_connection(url.host, url.port, ssl=trusting)
+            if dice.random() < 0.5:
+                writer.write(GET[:10])
+            await asyncio.sleep(dice.random() * 0.12)
+            if dice.random() < 0.5:
+                writer.transport.abort()
+            else:
+                writer.close()
+
+    for _ in range(15):
+        await asyncio.gather(*(visit() for _ in range(40)))
+    assert server.stop() == 0, server.log
 
 
 async def test_handshakes_that_never_end_are_closed_in_time_and_hold_up_nobody(

@@ -1,3 +1,4 @@
+import asyncio
 import resource
 import signal
 from collections.abc import Iterator
@@ -133,3 +134,17 @@ async def test_a_full_disk_is_told_as_one_and_leaves_nothing(tmp_path: Path) -> 
     with pytest.raises(StorageFullError, match="disk is full"):
         await SavedImages(tmp_path).save(ID, "cat.jpg", b"pixels")
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_who_deletes_while_an_image_is_saved_harms_nobody(tmp_path: Path) -> None:
+    images = SavedImages(tmp_path / "images")
+
+    async def keep() -> None:
+        await images.doubt(ID)
+        await images.save(ID, "cat.jpg", b"pixels")
+        await images.trust(ID)
+
+    for _ in range(150):
+        await asyncio.gather(keep(), images.delete(ID), images.delete_all())
+    await keep()
+    assert (tmp_path / "images" / ID / "cat.jpg").read_bytes() == b"pixels"

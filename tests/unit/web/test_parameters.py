@@ -147,6 +147,8 @@ def test_a_cursor_comes_back_as_the_place_it_was_made_from(created_at: int, seq:
 @given(st.text(max_size=20))
 @example("A" * 21)
 @example("A" * 23)
+@example("!" + "A" * 22)
+@example("A" * 21 + "B")
 @example("A" * 100_000)
 @example("é" * 22)
 @example("\ud800" * 22)
