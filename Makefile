@@ -8,11 +8,15 @@ TESTS ?= tests
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip --disable-pip-version-check install --quiet
+PIP := -m pip --disable-pip-version-check install --quiet --require-hashes
+AUDIT := $(VENV)/audit/bin
+LOCK := $(AUDIT)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --custom-compile-command "make lock" $(ARGS)
 MODEL := server/model/efficientnet_lite0.onnx
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults check chaos soak overload crowd outage million contract sbom dataloop-test format clean
+.PHONY: help setup run test faults check contract fuzz audit lock sbom chaos soak overload crowd outage \
+  million dataloop-test format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,6 +38,25 @@ check: setup $(VENV)/dev ## format, lint, types, all tests
 	@$(PY) -m mypy
 	@$(PY) -m pytest $(TESTS)
 
+fuzz: setup $(VENV)/fuzz ## a million broken uploads: make fuzz ARGS="--inputs 20000 --images 5000 --seed 2"
+	@$(PY) -m tests.hostile.fuzz $(ARGS)
+
+audit: $(AUDIT)/ready ## has a package a known vulnerability, or the code a bad habit?
+	@$(AUDIT)/bandit --quiet --recursive --configfile pyproject.toml server tools
+	@$(AUDIT)/pip-audit --strict --disable-pip --require-hashes \
+	  $(foreach file,$(wildcard requirements*.txt),--requirement $(file)) \
+	  || { echo "A package is vulnerable, or PyPI's list of vulnerabilities can't be had."; exit 1; }
+
+lock: $(AUDIT)/ready ## write requirements*.txt: make lock ARGS="--upgrade-package aiohttp"
+	@$(LOCK) pyproject.toml --output-file requirements.txt
+	@$(LOCK) --group model --constraint requirements.txt --output-file requirements-model.txt
+	@$(LOCK) --group tools --constraint requirements.txt --output-file requirements-tools.txt
+	@$(LOCK) --group dev --constraint requirements.txt --constraint requirements-tools.txt \
+	  --output-file requirements-dev.txt
+	@$(LOCK) --group photos --no-deps --output-file requirements-photos.txt
+	@$(LOCK) --group fuzz --output-file requirements-fuzz.txt
+	@$(LOCK) --group audit --output-file requirements-audit.txt
+
 chaos: setup $(VENV)/dev ## kill the server 200 times under load: make chaos ARGS="--kills 20"
 	@$(PY) -m tools.chaos $(ARGS)
 
@@ -54,6 +77,7 @@ million: setup $(VENV)/dev ## import and export a million results: how long, how
 
 sbom: setup $(VENV)/dev ## write sbom.cdx.json: what ships, and its licences
 	@$(PY) -m tools.sbom sbom.cdx.json
+
 contract: setup $(VENV)/dev ## 10,000 calls made up of /openapi.json: is each answered as it says?
 	@$(PY) -m tests.contract.run $(ARGS)
 
@@ -72,16 +96,25 @@ $(VENV)/server: requirements.txt requirements-model.txt
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) \
 	  || { echo "On Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
-	$(PIP) -r requirements.txt -r requirements-model.txt
+	$(PY) $(PIP) -r requirements.txt -r requirements-model.txt
 	@touch $@
 
 $(VENV)/tools: requirements-tools.txt $(VENV)/server
-	$(PIP) -r requirements-tools.txt
+	$(PY) $(PIP) -r requirements-tools.txt
 	@touch $@
 
 $(VENV)/dev: requirements-dev.txt requirements-tools.txt requirements-photos.txt $(VENV)/server
-	$(PIP) -r requirements-dev.txt
-	$(PIP) --no-deps -r requirements-photos.txt
+	$(PY) $(PIP) -r requirements-tools.txt -r requirements-dev.txt
+	$(PY) $(PIP) --no-deps -r requirements-photos.txt
+	@touch $@
+
+$(VENV)/fuzz: requirements-fuzz.txt $(VENV)/dev
+	$(PY) $(PIP) -r requirements-fuzz.txt
+	@touch $@
+
+$(AUDIT)/ready: requirements-audit.txt | $(VENV)/server
+	$(PY) -m venv $(VENV)/audit
+	$(AUDIT)/python $(PIP) -r requirements-audit.txt
 	@touch $@
 
 $(MODEL): tools/export_model.py requirements-model.txt | $(VENV)/server

@@ -16,6 +16,7 @@ from server.batcher import Batcher
 from server.health import Health, Phase
 from server.idempotency import Idempotency
 from server.inference import Inference
+from server.model import memory
 from server.model.header import ImageLimits
 from server.model.hosted import ImageInput, Outcome
 from server.predictions import Predictions
@@ -73,10 +74,11 @@ def create_app(settings: Settings) -> web.Application:
 
 def _control_access(app: web.Application, settings: Settings) -> None:
     """Let in who may call. Browsers ask without a key whether a page may, so CORS comes first."""
-    if origins := settings.origins():
-        cors = Cors(origins)
+    cors = Cors(settings.origins())
+    if settings.cors_origin:
         app.middlewares.append(cors.preflight())
         app.on_response_prepare.append(cors.allow)
+    app.middlewares.append(cors.refuse_others())
     if settings.api_key_file:
         app.middlewares.append(authenticate(ApiKeys.load(settings.api_key_file)))
         if exposes_secrets(settings.api_key_file):
@@ -193,6 +195,5 @@ def _make_worker(settings: Settings, limits: ImageLimits) -> Worker:
     if settings.runner == "thread":
         return ThreadWorker(config)
     threads = max(1, (os.cpu_count() or 1) // settings.workers)
-    return ProcessWorker(
-        config, {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", f"{threads}")}
-    )
+    ours = memory.ENVIRONMENT | {"OMP_NUM_THREADS": f"{threads}"}
+    return ProcessWorker(config, {key: os.environ.get(key, value) for key, value in ours.items()})

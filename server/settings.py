@@ -18,6 +18,7 @@ from pydantic_settings import (
 from server.backup.backups import ImportOnStart
 from server.batcher import BatchLimits
 from server.logs import LogFormat
+from server.model import memory
 from server.model.header import ImageLimits
 from server.remote.connect import check_url
 from server.remote.s3_options import S3Options
@@ -146,6 +147,12 @@ class Settings(BaseSettings):
         description=f"accepted formats, comma-separated, of {', '.join(get_args(ImageFormat))}",
     )
     max_pixels: int = Field(100_000_000, ge=1, description="most pixels of an image; then 413")
+    image_memory: ByteSize = Field(
+        ByteSize(0),
+        ge=0,
+        description="memory in which a worker process decodes images; then 413;"
+        " 0: half of all there is, shared by the workers",
+    )
     keep_results: Annotated[str, AfterValidator(_check_keep)] = Field(
         "all", description="an age such as 30d or 12h, a count, or both, as in 30d,100000"
     )
@@ -217,7 +224,9 @@ class Settings(BaseSettings):
     def image_limits(self) -> ImageLimits:
         """What images may be."""
         formats = tuple(name.upper() for name in self.image_formats)
-        return ImageLimits(formats, self.max_pixels)
+        room = self.image_memory or memory.of_the_machine() // (2 * self.workers)
+        is_own = self.runner == "process"  # a limit for threads would be the whole server's
+        return ImageLimits(formats, self.max_pixels, memory=room if is_own else None)
 
     @field_validator("image_formats", mode="before")
     @classmethod

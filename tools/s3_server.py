@@ -33,7 +33,7 @@ _STOP_SECONDS = 10
 _ABOVE = 10_000
 """Each service takes a second port, so much above its own."""
 
-_SOCKETS = Path("/tmp")  # noqa: S108 - where the program puts them
+_SOCKETS = Path("/tmp")  # noqa: S108 - where the program puts them # nosec B108
 _SERVICES = ("master", "volume", "filer", "admin", "s3")
 _SPAWNER = ThreadPoolExecutor(1)
 """The leash of a process is held by the thread that started it: this one lives as long as we."""

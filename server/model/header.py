@@ -68,6 +68,7 @@ class ImageLimits:
         formats: Pillow's names of the accepted formats, such as "JPEG"; at least one.
         max_pixels: The most pixels, width x height.
         max_side: The most pixels of one side.
+        memory: The most bytes that a worker takes to decode them; None: as many as there are.
 
     Raises:
         ValueError: Pillow knows no such format.
@@ -76,6 +77,7 @@ class ImageLimits:
     formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP")
     max_pixels: int = 100_000_000
     max_side: int = 65_500
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         for name in self.formats:
@@ -103,7 +105,7 @@ def inspect(data: bytes, limits: ImageLimits) -> tuple[str, int, int]:
         width, height = _stored_size(name, data)
     except Exception as error:
         raise undecodable(name, "its header is broken") from error
-    check_size(name, (width, height), limits)
+    _check_size(name, (width, height), limits)
     return name, width, height
 
 
@@ -122,13 +124,7 @@ def _format(data: bytes, limits: ImageLimits) -> str:
     raise UnsupportedImageError(f"These bytes are no image this server takes; send {wanted}.")
 
 
-def check_size(name: str, size: Size, limits: ImageLimits) -> None:
-    """See that an image is of an accepted size.
-
-    Raises:
-        TooManyPixelsError: It is larger.
-        UndecodableImageError: It has no pixels.
-    """
+def _check_size(name: str, size: Size, limits: ImageLimits) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise undecodable(name, "its header is broken")

@@ -8,9 +8,16 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from server.errors import EmptyImageError, ModelFailedError, ServerError, UndecodableImageError
+from server.errors import (
+    EmptyImageError,
+    ModelFailedError,
+    ServerError,
+    TooManyPixelsError,
+    UndecodableImageError,
+)
+from server.model import memory
 from server.model.header import ImageLimits, Size
-from server.model.image import decode
+from server.model.image import decode, too_large
 from server.model.loader import load_class
 from server.model.results import Frame, ResultError, encode, explain
 
@@ -116,8 +123,23 @@ class HostedModel:
         Returns:
             One outcome for each input, in order.
         """
-        prepared = [self._prepare(each) for each in inputs]
-        ready = [each for each in prepared if isinstance(each, _Ready)]
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(inputs):
+            outcomes += self._run_some(inputs[len(outcomes) :])
+        return outcomes
+
+    def _run_some(self, inputs: Sequence[ImageInput]) -> list[Outcome]:
+        """Answers as many, from the first on, as there is memory for at once; one at least."""
+        prepared: list[_Ready | Outcome] = []
+        ready: list[_Ready] = []
+        with memory.limited(self._limits.memory):
+            for each in inputs:
+                one = self._prepare(each)
+                if isinstance(one, _Ready):
+                    ready.append(one)
+                elif ready and one.error == TooManyPixelsError.code:
+                    break  # there is more memory once those before it are done
+                prepared.append(one)
         answers = iter(self._predict(ready) if ready else [])
         return [next(answers) if isinstance(each, _Ready) else each for each in prepared]
 
@@ -127,6 +149,8 @@ class HostedModel:
             pixels, frame = self._decode(image)
         except ServerError as error:
             return _failed(error, decode_ms=_ms_since(start))
+        except MemoryError:
+            return _failed(too_large(), decode_ms=_ms_since(start))
         return _Ready(pixels, frame, _ms_since(start))
 
     def _decode(self, image: ImageInput) -> tuple[Any, Frame]:
@@ -138,7 +162,7 @@ class HostedModel:
             raise EmptyImageError("The image is empty: it has no bytes.")
         try:
             return self._model.decode(image.data), Frame(image.name)
-        except ServerError:
+        except (ServerError, MemoryError):
             raise
         except Exception as error:
             logger.warning("the model's decode raised", exc_info=True)

@@ -8,12 +8,11 @@ from typing import Final
 import numpy as np
 from PIL import ExifTags, Image
 
-from server.errors import ServerError
+from server.errors import ServerError, TooManyPixelsError
 from server.model.header import (
     ImageLimits,
     JpegFile,
     Size,
-    check_size,
     inspect,
     open_image,
     undecodable,
@@ -30,6 +29,9 @@ _UPRIGHT: Final = {  # EXIF orientation: what undoes it
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_BYTES_PER_PIXEL: Final = 8
+"""What decoding may well take: the pixels as they are stored, and in RGB."""
+
 _ORIENTATION_KEYS: Final = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
 
@@ -58,16 +60,16 @@ def decode(data: bytes, limits: ImageLimits, input_size: Size | None = None) -> 
             JPEG is decoded at 1/2, 1/4 or 1/8, each side no less than this, and much faster.
 
     Raises:
-        EmptyImageError, UnsupportedImageError, TooManyPixelsError: As `inspect`.
+        EmptyImageError, UnsupportedImageError, TooManyPixelsError: As `inspect`; the last also if
+            there is too little memory.
         UndecodableImageError: It is cut off or corrupt.
     """
-    name, _, _ = inspect(data, limits)
+    name, width, height = inspect(data, limits)
     if _QUIET not in warnings.filters:  # again and again: anyone may reset them
         warnings.filterwarnings("ignore", module=_PILLOW)
     try:
         image = open_image(name, data)
-        width, height = image.size  # of Pillow's own reading, which allocates the memory
-        check_size(name, (width, height), limits)
+        _check_size(name, image, (width, height))
         if input_size and isinstance(image, JpegFile):
             turned = _orientation(image) >= 5
             image.draft(None, input_size[::-1] if turned else input_size)
@@ -77,8 +79,31 @@ def decode(data: bytes, limits: ImageLimits, input_size: Size | None = None) -> 
     except ServerError:
         raise
     except Exception as error:  # Pillow raises all sorts for broken files
+        if _is_too_large((width, height), error, limits.memory):
+            raise too_large() from error
         raise undecodable(name, str(error)[:200] or type(error).__name__) from error
     return Decoded(upright, *((height, width) if orientation >= 5 else (width, height)))
+
+
+def too_large() -> TooManyPixelsError:
+    """The error of an image for which there is too little memory."""
+    return TooManyPixelsError(
+        "The image takes more memory than this server decodes with, or is corrupt."
+        " Send a smaller one, or a JPEG."
+    )
+
+
+def _is_too_large(size: Size, error: Exception, memory: int | None) -> bool:
+    """Whether decoding failed for lack of memory. Not all libraries say so, but large images do."""
+    return isinstance(error, MemoryError) or (
+        memory is not None and size[0] * size[1] * _BYTES_PER_PIXEL > memory
+    )
+
+
+def _check_size(name: str, image: Image.Image, size: Size) -> None:
+    """See that Pillow, which allocates the memory, read the size that was found small enough."""
+    if image.size != size:
+        raise undecodable(name, "it has headers of different sizes")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def _serve(pipe: Connection) -> None:
-    config: WorkerConfig = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from our own parent
+    config: WorkerConfig = pickle.loads(pipe.recv_bytes())  # noqa: S301 - our parent's # nosec B301
     logs.configure(config.log_format)
     hosted = HostedModel(config.model, config.limits)
     try:
@@ -38,7 +38,7 @@ def _serve(pipe: Connection) -> None:
         answer = (str(error), error.details)
     pipe.send_bytes(pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL))
     while True:
-        outcomes = hosted.run(pickle.loads(pipe.recv_bytes()))  # noqa: S301
+        outcomes = hosted.run(pickle.loads(pipe.recv_bytes()))  # noqa: S301 # nosec B301
         pipe.send_bytes(pickle.dumps(outcomes, protocol=pickle.HIGHEST_PROTOCOL))
 
 

@@ -90,7 +90,7 @@ class ProcessWorker:
         try:
             self._pipe.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
             if self._pipe.poll(timeout):
-                return pickle.loads(self._pipe.recv_bytes())  # noqa: S301 - from our own child
+                return pickle.loads(self._pipe.recv_bytes())  # noqa: S301 - our child's # nosec B301
         except BlockingIOError:
             pass  # it stopped in the middle of a message
         except (EOFError, OSError) as error:

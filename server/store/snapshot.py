@@ -63,7 +63,7 @@ class Snapshot:
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """The clearing and the deletions, then the results in the order of their acceptance."""
-        assert self._connection  # noqa: S101 - it is entered
+        assert self._connection  # noqa: S101 - it is entered # nosec B101
         pieces = _pieces(self._connection)
         while piece := await self._do(lambda: next(pieces, None)):
             yield piece

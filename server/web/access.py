@@ -22,9 +22,10 @@ def authenticate(keys: ApiKeys) -> Middleware:
         route = request.match_info.handler
         if route in SCOPES and SCOPES[route] is None:
             return await handler(request)
-        key = keys.find(_secret(request.headers))
+        offered = _secrets(request.headers)
+        key = keys.find(offered[0]) if len(offered) == 1 else None
         if key is None:
-            return _unauthorized(request)
+            return _unauthorized(len(offered))
         request[CALLER] = key.name
         scope = SCOPES.get(route)
         if scope and not key.allows(scope):
@@ -36,16 +37,16 @@ def authenticate(keys: ApiKeys) -> Middleware:
     return check
 
 
-def _secret(headers: CIMultiDictProxy[str]) -> str:
-    """The key that a request offers; empty if it offers none."""
-    scheme, _, token = headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    return headers.get("X-API-Key", "")
+def _secrets(headers: CIMultiDictProxy[str]) -> list[str]:
+    """The different keys that a request offers: what is on the way here may have looked at any."""
+    credentials = (value.partition(" ") for value in headers.getall(hdrs.AUTHORIZATION, ()))
+    bearers = {token.strip() for scheme, _, token in credentials if scheme.lower() == "bearer"}
+    return list(bearers.union(headers.getall("X-API-Key", ())) - {""})
 
 
-def _unauthorized(request: web.Request) -> web.Response:
-    what = "This API key is unknown." if _secret(request.headers) else "This needs an API key."
+def _unauthorized(offered: int) -> web.Response:
+    known = ("This needs an API key.", "This API key is unknown.")
+    what = known[offered] if offered < 2 else "Several API keys were sent."
     error = UnauthorizedError(
         f"{what} Send one as Authorization: Bearer KEY, or as X-API-Key: KEY."
     )

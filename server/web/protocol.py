@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -33,6 +34,8 @@ as much. More makes reading no faster.
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _MAX_REASON: Final = 100
+_BYTES: Final = re.compile(r"""\n\n|: b?['"]|line ['"]""")
+"""Where in the parser's messages the bytes begin that it shows."""
 
 
 class BrokenFramingError(MalformedRequestError):
@@ -205,6 +208,6 @@ def raw(reply: web.Response) -> bytes:
 
 
 def _reason(message: str) -> str:
-    """What the parser has to say, without the bytes that it shows in further lines."""
-    said = message.split("\n\n", 1)[0]
+    """What the parser has to say, without the bytes that it shows: they could be a key."""
+    said = _BYTES.split(message, maxsplit=1)[0]
     return " ".join(said.split())[:_MAX_REASON].rstrip(":")

@@ -42,6 +42,29 @@ def exchange(url: str, case: Case) -> Exchange:
         return Exchange(Reply(-1, {}, repr(error).encode()), None, None)
 
 
+def verify(case: Case, answered: Exchange) -> None:
+    """See that a case was answered as it must be.
+
+    Raises:
+        AssertionError: It was not.
+    """
+    reply, second, rest = answered
+    assert reply.status == case.status, reply
+    assert (second and second.status) == case.then
+    if case.closed or case.half_closed or case.then:
+        assert rest == b"", "there is more, or the connection is kept"
+    if reply.status:
+        assert reply.headers["server"] == "server"  # and no version
+    if reply.status == 405:
+        assert reply.headers["allow"]
+    if case.error:
+        assert reply.headers["content-type"].startswith("application/json")
+        assert reply.envelope["error"] == case.error
+        assert reply.envelope["status"] == "Fail"
+        assert " " in reply.envelope["response"]
+        assert len(reply.body) < 1000
+
+
 def _exchange(url: str, case: Case) -> Exchange:
     host, port = URL(url).host, URL(url).port
     with socket.create_connection((host, port), SECONDS) as connection:

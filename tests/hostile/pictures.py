@@ -21,9 +21,9 @@ def saved(format_: str, mode: str = "RGB", **options: Any) -> bytes:
     return file.getvalue()
 
 
-def animated(format_: str) -> bytes:
-    """A picture of two frames."""
-    frames = [Image.new("RGB", SIZE, colour) for colour in ("red", "blue")]
+def animated(format_: str, number: int = 2) -> bytes:
+    """A picture of several frames, two of which are different."""
+    frames = [Image.new("RGB", SIZE, ("red", "blue")[each % 2]) for each in range(number)]
     file = BytesIO()
     frames[0].save(file, format_, save_all=True, append_images=frames[1:], duration=100)
     return file.getvalue()

@@ -284,3 +284,43 @@ async def test_with_a_star_every_page_may_call_without_it_none(
         ) as reply:
             assert reply.status == status
             assert reply.headers.get("Access-Control-Allow-Origin") == allowed
+
+
+@pytest.mark.parametrize(
+    ("told", "passes"),
+    [
+        ({}, True),  # curl and SDKs
+        ({"Sec-Fetch-Site": "same-origin", "Origin": SITE}, True),  # through a proxy
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": SITE}, False),
+        ({"Sec-Fetch-Site": "same-site"}, False),  # another port of this machine, say
+        ({"Sec-Fetch-Site": "?"}, False),
+        ({"Origin": "http://{host}"}, True),
+        ({"Origin": "https://evil.example"}, False),
+        ({"Origin": "http://{host}.evil.example"}, False),
+        ({"Origin": "null"}, False),
+    ],
+)
+async def test_a_page_of_another_site_changes_nothing(
+    server: ServerProcess, told: dict[str, str], *, passes: bool
+) -> None:
+    host = URL(server.url).authority
+    sent = {name: value.replace("{host}", host) for name, value in told.items()}
+    async with aiohttp.ClientSession(server.url, headers=sent) as page:
+        async with page.post("/predict", data=form(picture(FINE))) as reply:
+            assert reply.status == (200 if passes else 403)
+            assert passes or (await reply.json())["error"] == "forbidden"
+        async with page.delete("/deleteAll") as reply:
+            assert reply.status == (200 if passes else 403)
+        async with page.get("/predictResults") as reply:
+            assert reply.status == 200
+
+
+async def test_an_allowed_page_may_send_a_form(http: aiohttp.ClientSession) -> None:
+    sent = headers("both") | {hdrs.ORIGIN: SITE, "Sec-Fetch-Site": "cross-site"}
+    async with http.post("/predict", headers=sent, data=form(picture(FINE))) as reply:
+        assert reply.status == 200
+    for foreign in ({hdrs.ORIGIN: "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        async with http.post("/predict", headers=headers("both") | foreign) as reply:
+            assert reply.status == 403

@@ -9,6 +9,8 @@ from tests.hostile.wire import PIXELS, UNDECODABLE, UNSUPPORTED, Case, get, part
 JPEG = saved("JPEG")
 SOUND = png()
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
+EXIF_BOMB = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\xff\xff\xff\xff" + bytes(60_000)
+FRAME = (b"VP8L", saved("WEBP", lossless=True)[20:])
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
 DATA_URL = b"data:image/png;base64,iVBORw0KGgo="
 
@@ -64,6 +66,12 @@ CASES = (
     _bad("a PNG of no width", png(width=0)),
     _bad("a PNG of no height", png(height=0)),
     _bad("a PNG whose header is not first", pictures.PNG + chunk(b"tEXt", b"a\0b") + SOUND[8:]),
+    _bad("a PNG with two headers of different sizes",
+         pictures.header(40, 37) + pictures.header()[8:] + pictures.pixels() + END),
+    _huge("a PNG whose second header is smaller than its first",
+          pictures.header(20_000, 20_000) + pictures.header()[8:] + pictures.pixels() + END),
+    _bad("a PNG whose second header is larger than its first",
+         pictures.header() + pictures.header(20_000, 20_000)[8:] + pictures.pixels() + END),
     _bad("a PNG with a chunk of 4 GB", pictures.header() + b"\xff\xff\xff\xffIDAT" + bytes(99)),
     _bad("a PNG with a chunk of no name", png(b"\0\0\0\0" + bytes(8))),
     _bad("a JPEG with a wrong length", JPEG[:4] + b"\xff\xff" + JPEG[6:]),
@@ -94,8 +102,19 @@ CASES = (
     _bad("a PNG with a colour profile bomb", png(chunk(b"iCCP", b"a\0\0" + pictures.zeros(100)))),
     _odd("a PNG of more pixels than it says",
          pictures.header() + chunk(b"IDAT", pictures.zeros(100)) + END),
-    _odd("a JPEG with an EXIF bomb", within(JPEG, segment(
-        0xE1, b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\xff\xff\xff\xff" + bytes(60_000)))),
+    _odd("a JPEG with an EXIF bomb", within(JPEG, segment(0xE1, b"Exif\0\0" + EXIF_BOMB))),
+    _odd("a PNG with an EXIF bomb", png(chunk(b"eXIf", EXIF_BOMB))),
+    _odd("a WebP with an EXIF bomb", riff(canvas(40, 30, 8), FRAME, (b"EXIF", EXIF_BOMB))),
+    _bad("a PNG with an EXIF bomb in a text",
+         png(chunk(b"zTXt", b"Raw profile type exif\0\0" + pictures.zeros(100)))),
+    _bad("a PNG with an XMP bomb",
+         png(chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + pictures.zeros(100)))),
+    _odd("a PNG of 10,000 texts", png(*[chunk(b"tEXt", b"a\0b")] * 10_000)),
+    _odd("a PNG with a palette of no colours", png(chunk(b"PLTE"))),
+    _odd("a PNG animation of 4 billion frames", png(chunk(b"acTL", b"\xff" * 4 + bytes(4)))),
+    _odd("a WebP with a colour profile of 4 MB",
+         riff(canvas(40, 30, 32), (b"ICCP", bytes(2**22)), FRAME)),
+    _odd("a WebP animation of 1,000 frames", animated("WEBP", 1_000)),
     _odd("a JPEG with EXIF that goes in circles", within(JPEG, segment(
         0xE1, b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x87\x69\0\x04\0\0\0\x01\0\0\0\x08\0\0\0\x08"))),
     _odd("a JPEG with a billion laughs in its XMP", within(JPEG, segment(

@@ -1,4 +1,4 @@
-"""The corpus, mutated at random and sent to a real server: python -m tests.hostile.fuzz [number].
+"""The corpus, mutated and sent to a real server: python -m tests.hostile.fuzz.wire [number].
 
 Ends with exit code 1 when a reply is a 5xx, none comes in time, or the log shows a traceback; what
 was sent then is printed. The seed is fixed: another run sends the same.
@@ -9,13 +9,13 @@ import socket
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from yarl import URL
 
 from tests.hostile.corpus import FAMILIES
+from tests.hostile.fuzz.mutations import mutations
 from tests.server_process import ready_server
 
 CLIENTS = 24
@@ -35,32 +35,6 @@ TOKENS = (
     *(b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n"),
     *(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b"HTTP/1.0", b"CONNECT ", b"HEAD "),
 )
-
-
-def mutations(number: int) -> Iterator[bytes]:
-    """So many requests of the corpus, each changed at a few places, mostly in its head."""
-    dice = random.Random(7)
-    for _ in range(number):
-        sent = dice.choice(SEEDS)
-        for _ in range(dice.choice((1, 1, 2, 3, 5))):
-            at = dice.randrange(min(len(sent), dice.choice((400, 400, 20_000))) + 1)
-            sent = sent[:at] + _tail(sent, at, dice)
-        yield sent
-
-
-def _tail(sent: bytes, at: int, dice: random.Random) -> bytes:
-    """What comes instead, from that place on."""
-    other = dice.choice(SEEDS)
-    return dice.choice(
-        (
-            dice.randbytes(1) + sent[at + 1 :],
-            sent[at + dice.randrange(1, 20) :],
-            dice.choice(TOKENS) + sent[at:],
-            dice.choice(TOKENS) + sent[at + 1 :],
-            sent[at : at + dice.randrange(1, 60)] + sent[at:],
-            other[dice.randrange(len(other)) :],
-        )
-    )
 
 
 def status(address: tuple[str | None, int | None], sent: bytes) -> str:
@@ -85,14 +59,14 @@ def main() -> int:
         with ready_server(Path(folder) / "data", *SETTINGS) as server:
             address = URL(server.url).host, URL(server.url).port
             with ThreadPoolExecutor(CLIENTS) as clients:
-                sent = list(mutations(number))
+                sent = list(mutations(SEEDS, TOKENS, number, random.Random(7)))
                 got_all = clients.map(lambda each: status(address, each), sent)
                 for each, got in zip(sent, got_all, strict=True):
                     counts[got] += 1
                     if got == "late" or got.startswith("5"):
                         bad.append((got, each))
         tracebacks = server.log.count("Traceback")
-    print(dict(counts), "tracebacks:", tracebacks, *bad, sep="\n")  # noqa: T201 - its purpose
+    print(dict(counts), "tracebacks:", tracebacks, *bad, sep="\n")
     return int(bool(bad or tracebacks))
 
 
