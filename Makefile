@@ -14,29 +14,41 @@ LOCK := $(AUDIT)/uv pip compile --quiet --universal --python-version 3.11 --gene
   --no-annotate --custom-compile-command "make lock" $(ARGS)
 MODEL := server/model/efficientnet_lite0.onnx
 
+# The container: its engine, docker if one answers, is found when it is needed.
+ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker \
+  || basename "$$(command -v podman || command -v buildah)")
+IMAGE := image-model-server
+NAME ?= $(IMAGE)
+TAG ?= latest
+PUBLISH ?= 8000
+BUILD_ARGS ?=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test faults check contract fuzz audit lock sbom chaos soak overload crowd outage \
-  million dataloop-test format clean
+  million dataloop-test docker docker-build docker-push docker-stop docker-test engine runs addressed \
+  format clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: $(VENV)/server $(MODEL) ## make .venv and the default model
 
 run: setup ## serve: make run HOST=127.0.0.1 PORT=9000 ARGS="--workers 4"
 	@exec $(PY) -m server --host $(HOST) --port $(PORT) $(ARGS)
 
-test: setup $(VENV)/dev ## run the tests, but for those of faults
-	@$(PY) -m pytest --ignore tests/faults
+test: setup $(VENV)/dev ## run the tests, but for those of faults and of the container
+	@$(PY) -m pytest --ignore tests/faults --ignore tests/container
 
 faults: setup $(VENV)/dev ## run the tests of faults: kills, full disks, power cuts, bad models
 	@$(PY) -m pytest tests/faults
 
-check: setup $(VENV)/dev ## format, lint, types, all tests
+check: setup $(VENV)/dev ## format, lint, types, all tests but those of the container
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
-	@$(PY) -m pytest $(TESTS)
+	@$(VENV)/bin/hadolint Dockerfile
+	@$(VENV)/bin/hadolint --ignore DL3006 --ignore DL3045 examples/Dockerfile # its base is ours
+	@$(PY) -m pytest $(TESTS) --ignore tests/container
 
 fuzz: setup $(VENV)/fuzz ## a million broken uploads: make fuzz ARGS="--inputs 20000 --images 5000 --seed 2"
 	@$(PY) -m tests.hostile.fuzz $(ARGS)
@@ -53,6 +65,7 @@ lock: $(AUDIT)/ready ## write requirements*.txt: make lock ARGS="--upgrade-packa
 	@$(LOCK) --group tools --constraint requirements.txt --output-file requirements-tools.txt
 	@$(LOCK) --group dev --constraint requirements.txt --constraint requirements-tools.txt \
 	  --output-file requirements-dev.txt
+	@$(LOCK) --group container --output-file requirements-container.txt
 	@$(LOCK) --group photos --no-deps --output-file requirements-photos.txt
 	@$(LOCK) --group fuzz --output-file requirements-fuzz.txt
 	@$(LOCK) --group audit --output-file requirements-audit.txt
@@ -83,6 +96,42 @@ contract: setup $(VENV)/dev ## 10,000 calls made up of /openapi.json: is each an
 
 dataloop-test: setup $(VENV)/tools ## annotate a Dataloop item: make dataloop-test ITEM=<its id> ARGS="--dry-run"
 	@$(PY) tools/dataloop_test.py $(if $(ITEM),--item-id $(ITEM)) $(ARGS)
+
+docker: runs docker-build ## build the image and run it: make docker PUBLISH=8000 ARGS="--workers 4"
+	@$(ENGINE) stop $(NAME) >/dev/null 2>&1 || true
+	@$(ENGINE) rm --force $(NAME) >/dev/null 2>&1 || true
+	@$(ENGINE) run --detach --name $(NAME) --publish $(PUBLISH):9000 --volume $(NAME)-data:/data \
+	  --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
+	  $(IMAGE):$(TAG) $(ARGS) >/dev/null
+	@echo "serving  http://localhost:$(PUBLISH)/  (results: volume $(NAME)-data)"
+	@echo "try      curl -F image=@examples/cat.jpg http://localhost:$(PUBLISH)/predict"
+	@echo "log      $(ENGINE) logs --follow $(NAME)"
+	@echo "stop     make docker-stop"
+
+docker-build: engine ## build the image: make docker-build BUILD_ARGS="--build-arg BASE=..."
+	@$(ENGINE) build $(if $(filter docker,$(ENGINE)),,--format docker) --tag $(IMAGE):$(TAG) \
+	  --build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' server/__init__.py)" \
+	  --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null)" \
+	  --build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" $(BUILD_ARGS) .
+
+docker-push: addressed docker-build ## build the image and push it: make docker-push REPO=registry.example/team/server TAG=1.0
+	@$(ENGINE) tag $(IMAGE):$(TAG) $(REPO):$(TAG)
+	@$(ENGINE) push $(REPO):$(TAG)
+
+docker-stop: runs ## stop the container; its results stay
+	@$(ENGINE) stop $(NAME) >/dev/null && $(ENGINE) rm $(NAME) >/dev/null && echo "$(NAME) is stopped"
+
+docker-test: setup $(VENV)/dev ## build the image and test it, hardened, in an engine of this machine
+	@$(PY) -m pytest tests/container -rs
+
+engine:
+	@test -n "$(ENGINE)" || { echo "No container engine here: install Docker, or podman (on Debian: apt-get install podman)."; exit 1; }
+
+addressed:
+	@test -n "$(REPO)" || { echo "Say where to: make docker-push REPO=registry.example/team/server TAG=1.0"; exit 1; }
+
+runs: engine
+	@test "$(ENGINE)" != buildah || { echo "buildah builds images (make docker-build) but runs none: install podman or Docker."; exit 1; }
 
 format: setup $(VENV)/dev ## put the code in shape
 	@$(PY) -m ruff check --fix --select I .

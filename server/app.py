@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
+from server import cgroup
 from server.backup.backups import Backups
 from server.batcher import Batcher
 from server.health import Health, Phase
@@ -194,6 +195,6 @@ def _make_worker(settings: Settings, limits: ImageLimits) -> Worker:
     )
     if settings.runner == "thread":
         return ThreadWorker(config)
-    threads = max(1, (os.cpu_count() or 1) // settings.workers)
+    threads = max(1, cgroup.cpus() // settings.workers)
     ours = memory.ENVIRONMENT | {"OMP_NUM_THREADS": f"{threads}"}
     return ProcessWorker(config, {key: os.environ.get(key, value) for key, value in ours.items()})

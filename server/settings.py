@@ -10,15 +10,17 @@ from pydantic import AfterValidator, ByteSize, Field, FilePath, ValidationError,
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
+    InitSettingsSource,
     NoDecode,
+    PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
+from server import cgroup
 from server.backup.backups import ImportOnStart
 from server.batcher import BatchLimits
 from server.logs import LogFormat
-from server.model import memory
 from server.model.header import ImageLimits
 from server.remote.connect import check_url
 from server.remote.s3_options import S3Options
@@ -37,6 +39,8 @@ METAVARS: Final = {
 }
 _ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 MIB: Final = 2**20
+WORKER_BYTES: Final = 256 * MIB
+"""Memory for each worker: the default model takes 100 MB, the rest is for the images it decodes."""
 Seconds = Annotated[float, Field(gt=0, le=1_000_000)]  # poll takes no more than 24 days
 
 
@@ -74,7 +78,8 @@ class BadSettingError(Exception):
 class Settings(BaseSettings):
     """Serve one image model over HTTP: uploads in, JSON answers out, every result kept.
 
-    Each flag is also an environment variable: SERVER_PORT is --port. A flag wins.
+    Each flag is also an environment variable: SERVER_PORT is --port. A flag wins. The port may
+    also be told by PORT, as hosts of containers do; SERVER_PORT wins over it.
     "python -m server check MODEL IMAGE..." tries a model without a server;
     "python -m server import" and "... export" move results while none runs.
     """
@@ -99,7 +104,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="folder of results and saved images")
     runner: Runner = Field("process", description="where the model runs: processes or threads")
     workers: int = Field(
-        os.cpu_count() or 1, ge=1, le=256, description="workers, each with the model loaded"
+        max(1, min(cgroup.cpus(), cgroup.memory() // WORKER_BYTES, 256)),
+        ge=1,
+        le=256,
+        description="workers, each with the model loaded; if not told, as CPUs and memory allow",
     )
     recycle_after: int = Field(
         0, ge=0, description="images after which a worker is replaced by a fresh one; 0: never"
@@ -110,13 +118,17 @@ class Settings(BaseSettings):
     )
     max_queue: int = Field(256, ge=1, description="blocking predicts that may wait; then 429")
     max_queue_bytes: ByteSize = Field(
-        ByteSize(256 * MIB), ge=1, description="bytes of the images that wait; then 429"
+        ByteSize(min(256 * MIB, cgroup.memory() // 8)),
+        ge=1,
+        description="bytes of the images that wait; then 429",
     )
     max_pending: int = Field(
         100_000, ge=1, description="accepted predictions that may wait; then 429"
     )
     max_uploads_bytes: ByteSize = Field(
-        ByteSize(512 * MIB), ge=1, description="bytes of all bodies being read; then 429"
+        ByteSize(min(512 * MIB, cgroup.memory() // 4)),
+        ge=1,
+        description="bytes of all bodies being read; then 429",
     )
     max_body_bytes: ByteSize = Field(
         ByteSize(32 * MIB), ge=1, description="largest request body; then 413"
@@ -192,6 +204,19 @@ class Settings(BaseSettings):
     tls_key: FilePath | None = Field(None, description="PEM file of the certificate's key")
     log_format: LogFormat = Field("text", description="log lines for people or for machines")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - this one and the next
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - are not used
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Who may tell a setting, the first one wins; flags come before all of these."""
+        told = {"port": os.environ["PORT"]} if "PORT" in os.environ else {}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, told)
+
     def batch_limits(self) -> BatchLimits:
         """How much may wait for the workers."""
         return BatchLimits(
@@ -224,7 +249,7 @@ class Settings(BaseSettings):
     def image_limits(self) -> ImageLimits:
         """What images may be."""
         formats = tuple(name.upper() for name in self.image_formats)
-        room = self.image_memory or memory.of_the_machine() // (2 * self.workers)
+        room = self.image_memory or cgroup.memory() // (2 * self.workers)
         is_own = self.runner == "process"  # a limit for threads would be the whole server's
         return ImageLimits(formats, self.max_pixels, memory=room if is_own else None)
 
@@ -269,4 +294,6 @@ def _origin(name: str, arguments: list[str]) -> str:
     flag = f"--{name.replace('_', '-')}"
     given = any(argument.split("=")[0] == flag for argument in arguments)
     variable = f"{PREFIX}{name}".upper()
+    if name == "port" and variable not in os.environ:
+        variable = "PORT"
     return flag if given else f"{flag} (from {variable}={os.environ.get(variable, '')!r})"

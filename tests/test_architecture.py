@@ -20,8 +20,9 @@ ROOMS: Final[dict[str, set[str]]] = {
     "app": {
         *("settings", "web", "predictions", "retention", "idempotency", "inference"),
         *("batcher", "runner", "model", "backup", "store", "remote", "supervisor", "health"),
+        "cgroup",
     },
-    "settings": {"backup", "retention", "batcher", "model", "remote", "logs"},
+    "settings": {"backup", "retention", "batcher", "model", "remote", "logs", "cgroup"},
     "web": {
         *("predictions", "backup", "inference", "runner", "model", "store"),
         *("prediction", "health", "errors"),
@@ -41,6 +42,8 @@ ROOMS: Final[dict[str, set[str]]] = {
     "store": {"prediction", "errors"},
     "remote": set(),
     "supervisor": set(),
+    "cgroup": set(),
+    "probe": set(),
     "prediction": set(),
     "waiters": set(),
     "rate": set(),

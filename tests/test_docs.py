@@ -11,6 +11,10 @@ from tools.dataloop.arguments import parser
 ROOT = Path(__file__).parent.parent
 OF_CURL = {"--data-binary", "--cacert"}
 OF_DEPLOYING = {"--build", "--wait", "--from-file", "--from-env-file", "--now"}
+OF_DOCKER = {
+    *("--build-arg", "--cpus", "--memory", "--user", "--stop-timeout", "--no-cache-dir"),
+    *("--read-only", "--tmpfs", "--cap-drop", "--security-opt"),
+}
 
 
 def test_the_drawn_states_are_those_of_the_table() -> None:
@@ -29,12 +33,18 @@ def test_the_readme_shows_the_example_model_as_it_is() -> None:
     assert f"```python\n{model}```" in (ROOT / "README.md").read_text()
 
 
+def test_the_dockerfile_for_a_model_of_ones_own_is_shown_as_it_is() -> None:
+    shown = f"```dockerfile\n{(ROOT / 'examples/Dockerfile').read_text()}```"
+    for document in ("README.md", "docs/container.md"):
+        assert shown in (ROOT / document).read_text()
+
+
 def test_every_flag_that_a_document_names_exists() -> None:
     known = {f"--{name.replace('_', '-')}" for name in Settings.model_fields} | {"--help"}
     known |= set(re.findall(r"--[a-z-]+", parser().format_help()))
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         named = set(re.findall(r"(?<=[`\s\"])--[a-z][a-z0-9-]+", document.read_text()))
-        assert named - OF_CURL - OF_DEPLOYING <= known, document
+        assert named - OF_CURL - OF_DEPLOYING - OF_DOCKER <= known, document
 
 
 def test_each_error_has_one_line_and_is_what_the_line_says() -> None:

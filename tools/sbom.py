@@ -29,6 +29,7 @@ from tools import export_model
 
 ROOT: Final = Path(__file__).parents[1]
 ONNX_FILE: Final = ROOT / "server/model/efficientnet_lite0.onnx"
+SHIPPED: Final = ("requirements.txt", "requirements-container.txt")
 SCHEMA: Final = SchemaVersion.V1_6
 FORBIDDEN: Final = re.compile(r"GPL|General Public|SSPL|Server Side Public|-NC", re.IGNORECASE)
 """Licences that would bind those who use the server: copyleft, and no commercial use."""
@@ -41,12 +42,12 @@ MODEL_LICENCES: Final = {
 
 
 def installed(folder: Path) -> Path:
-    """Install what the server needs at run time, and nothing else, in `folder`; its interpreter."""
+    """Install what ships, and nothing else, in `folder`; its interpreter."""
     venv.create(folder, with_pip=False)
     python = folder / "bin/python"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-    needed = ["install", "--quiet", "--requirement", str(ROOT / "requirements.txt")]
-    subprocess.run([*pip, *needed], check=True)  # noqa: S603 - our own list
+    lists = [f"--requirement={ROOT / name}" for name in SHIPPED]
+    subprocess.run([*pip, "install", "--quiet", *lists], check=True)  # noqa: S603 - our own lists
     return python
 
 

@@ -20,21 +20,6 @@ heap when it gets no more. By default it keeps what it had, and each limit came 
 """
 
 _USED: Final = Path("/proc/self/statm")
-_CAPS: Final = (  # of a container, in its two versions
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-
-
-def of_the_machine() -> int:
-    """Bytes of memory that this machine has, or this container may use."""
-    sizes = [PAGE * os.sysconf("SC_PHYS_PAGES")]
-    for cap in _CAPS:
-        try:
-            sizes.append(int(cap.read_text()))
-        except (OSError, ValueError):  # there is none, or it is "max"
-            continue
-    return min(sizes)
 
 
 @contextmanager

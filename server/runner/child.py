@@ -10,6 +10,7 @@ import pickle
 import signal
 import sys
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Final
 
 from server import logs
@@ -18,10 +19,14 @@ from server.runner.worker import ModelLoadError, WorkerConfig, load_hosted
 
 PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 
+BEFORE_THE_SERVER: Final = 300
+"""By how much more likely than the server this process is ended when memory runs out, of 1000."""
+
 
 def main() -> None:
     """Serve the pipe whose descriptor is the first argument."""
     _die_with(parent=int(sys.argv[2]))
+    _die_before_the_server()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the server drains, then ends the pipe
     with contextlib.suppress(EOFError, ConnectionError):
@@ -48,6 +53,13 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(0)  # it ended before the kernel was told
+
+
+def _die_before_the_server() -> None:
+    """Have the kernel, out of memory, end this process: a worker is replaced, a server is not."""
+    with contextlib.suppress(OSError):  # there is no such file on other systems
+        score = Path("/proc/self/oom_score_adj")
+        score.write_text(str(min(1000, int(score.read_text()) + BEFORE_THE_SERVER)))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ import pytest
 
 from tests.deploy.manifests import DATA, DOCKERFILE, PORT, USER
 
-pytestmark = pytest.mark.skipif(not DOCKERFILE.exists(), reason="there is no Dockerfile yet")
-
 
 @pytest.fixture
 def instructions() -> dict[str, str]:

@@ -18,7 +18,7 @@ each_setting = pytest.mark.parametrize("name", FIELDS)
 @pytest.fixture(autouse=True)
 def no_variables_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
-        if name.upper().startswith(settings.PREFIX):
+        if name.upper().startswith(settings.PREFIX) or name == "PORT":
             monkeypatch.delenv(name)
 
 
@@ -150,6 +150,27 @@ def test_an_unknown_flag_is_refused_in_one_line(arguments: list[str]) -> None:
 @each_setting
 def test_a_flag_without_its_value_is_refused_by_its_name(name: str) -> None:
     assert f"argument {flag(name)}: expected one argument" in refusal(flag(name))
+
+
+# The port
+
+
+def test_the_port_is_told_by_its_flag_its_variable_or_port_in_this_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PORT", "8081")
+    assert load([]).port == 8081
+    monkeypatch.setenv("SERVER_PORT", "8082")
+    assert load([]).port == 8082
+    assert load(["--port", "8083"]).port == 8083
+
+
+@pytest.mark.parametrize("text", ["", "http", "99999"])
+def test_a_bad_value_of_port_is_refused_in_one_line_that_names_it(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", text)
+    assert refusal().startswith(f"--port (from PORT={text!r}): ")
 
 
 # Image formats

@@ -98,10 +98,6 @@ def test_a_lower_limit_of_the_system_stays() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def test_a_machine_has_memory() -> None:
-    assert 256 * MIB < memory.of_the_machine() < 2**50
-
-
 @only_linux
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_an_image_that_takes_too_much_memory_fails_alone(worker: ProcessWorker, at: int) -> None:
