@@ -6,7 +6,7 @@ from argparse import Action, HelpFormatter
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AfterValidator, ByteSize, Field, FilePath, ValidationError, field_validator
+from pydantic import AfterValidator, ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -54,6 +54,21 @@ def _check_origins(text: str) -> str:
     if all(each == "*" or _ORIGIN.fullmatch(each) for each in origins):
         return ",".join(origins)
     raise ValueError("should be * or origins as https://app.example, without a path")
+
+
+def _check_file(path: Path) -> Path:
+    try:
+        is_file = path.is_file()  # a pipe could be read only once
+        if is_file:
+            path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"it can't be read: {error.strerror}") from None
+    if not is_file:
+        raise ValueError("there is no such file")
+    return path
+
+
+ReadableFile = Annotated[Path, AfterValidator(_check_file)]
 
 
 class _Help(HelpFormatter):
@@ -191,17 +206,19 @@ class Settings(BaseSettings):
         "none", description="what S3 is told to encrypt with"
     )
     s3_kms_key: str | None = Field(None, description="the key for aws:kms")
-    s3_ca_bundle: FilePath | None = Field(
+    s3_ca_bundle: ReadableFile | None = Field(
         None, description="file of the certificates to trust, as AWS_CA_BUNDLE is"
     )
-    api_key_file: FilePath | None = Field(
+    api_key_file: ReadableFile | None = Field(
         None, description="file of API keys: lines of a name, scopes (read,predict,admin) and a key"
     )
     cors_origin: Annotated[str, AfterValidator(_check_origins)] | None = Field(
         None, description="web sites whose pages may call: https://a.example,... or *"
     )
-    tls_cert: FilePath | None = Field(None, description="PEM file of the certificate, for https")
-    tls_key: FilePath | None = Field(None, description="PEM file of the certificate's key")
+    tls_cert: ReadableFile | None = Field(
+        None, description="PEM file of the certificate, for https"
+    )
+    tls_key: ReadableFile | None = Field(None, description="PEM file of the certificate's key")
     log_format: LogFormat = Field("text", description="log lines for people or for machines")
 
     @classmethod

@@ -107,7 +107,11 @@ BAD = [
     *(("image_formats", text) for text in ("", ",", "jpeg,", "heic", "jpeg png", "[jpeg]")),
     *[("port", "65536"), ("workers", "0"), ("max_batch_size", "0"), ("predict_timeout", "0")],
     *(("remote", text) for text in ("", "s3://", "file://folder", "ftp://host/x", "s3://k:v@b")),
-    *((name, "/nonexistent") for name in ("s3_ca_bundle", "api_key_file", "tls_cert", "tls_key")),
+    *(
+        (name, path)
+        for name in ("s3_ca_bundle", "api_key_file", "tls_cert", "tls_key")
+        for path in ("/nonexistent", "/", "long" * 100)
+    ),
     *(("cors_origin", text) for text in ("", "app.example", "https://a/", "https://a,")),
     *[
         ("predict_timeout", "inf"),
