@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,13 @@ def test_checking_the_arguments_imports_nothing_heavy() -> None:
 
 
 def test_the_server_needs_nothing_of_the_tools() -> None:
-    lines = (ROOT / "requirements-tools.txt").read_text().splitlines()
-    own = {name for line in lines for name in [line.partition("==")[0]] if "==" in line}
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    own = {pin.partition("==")[0] for pin in groups["tools"]}
     shared = {"numpy", "pillow", "tqdm"}
     assert "dtlpy" in own
-    assert not (own - shared) & {
-        line.partition("==")[0] for line in (ROOT / "requirements.txt").read_text().splitlines()
-    }
+    assert not (own - shared) & set(
+        re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    )
     for path in (ROOT / "server").rglob("*.py"):
         assert not re.search(
             rf"^\s*(import|from) ({'|'.join(own - shared)}|tools)\b", path.read_text(), re.MULTILINE
