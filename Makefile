@@ -25,7 +25,7 @@ BUILD_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test faults check contract fuzz audit lock sbom chaos soak overload crowd outage \
-  million dataloop-test docker docker-build docker-push docker-stop docker-test engine runs addressed \
+  million bench dataloop-test docker docker-build docker-push docker-stop docker-test engine runs addressed \
   format clean
 
 help: ## this list
@@ -93,6 +93,10 @@ sbom: setup $(VENV)/dev ## write sbom.cdx.json: what ships, and its licences
 
 contract: setup $(VENV)/dev ## 10,000 calls made up of /openapi.json: is each answered as it says?
 	@$(PY) -m tests.contract.run $(ARGS)
+
+bench: setup $(VENV)/dev ## this server beside its peers: make bench QUICK=1 PEERS=fastapi,mosec WORKLOADS=abc
+	@$(PY) -m tools.bench $(if $(QUICK),--quick) $(if $(PEERS),--peers $(PEERS)) \
+	  $(if $(WORKLOADS),--workloads $(WORKLOADS)) $(ARGS)
 
 dataloop-test: setup $(VENV)/tools ## annotate a Dataloop item: make dataloop-test ITEM=<its id> ARGS="--dry-run"
 	@$(PY) tools/dataloop_test.py $(if $(ITEM),--item-id $(ITEM)) $(ARGS)

@@ -6,6 +6,7 @@ from pathlib import Path
 from server.errors import BY_CODE
 from server.prediction import TRANSITIONS
 from server.settings import Settings
+from tools.bench.arguments import parser as bench_parser
 from tools.dataloop.arguments import parser
 
 ROOT = Path(__file__).parent.parent
@@ -41,7 +42,8 @@ def test_the_dockerfile_for_a_model_of_ones_own_is_shown_as_it_is() -> None:
 
 def test_every_flag_that_a_document_names_exists() -> None:
     known = {f"--{name.replace('_', '-')}" for name in Settings.model_fields} | {"--help"}
-    known |= set(re.findall(r"--[a-z-]+", parser().format_help()))
+    for help_ in (parser().format_help(), bench_parser().format_help()):
+        known |= set(re.findall(r"--[a-z-]+", help_))
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         named = set(re.findall(r"(?<=[`\s\"])--[a-z][a-z0-9-]+", document.read_text()))
         assert named - OF_CURL - OF_DEPLOYING - OF_DOCKER <= known, document

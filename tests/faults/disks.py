@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import aiohttp
 import apsw
 import pytest
 
+from server.store.space import FRESH_SECONDS
 from tests import models
 from tests.integration.requests import form, picture
 
@@ -39,6 +41,7 @@ class Mounted:
         with self._ballast.open("ab") as file:
             file.write(bytes(self.free - leaving))
         assert self.free == leaving
+        time.sleep(FRESH_SECONDS)  # so long a server may take the room of before for granted
 
     def make_room(self) -> None:
         self._ballast.unlink()

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import StorageFullError
+from server.store import space
 from server.store.space import FreeSpace
 
 EXBIBYTE = 2**60
@@ -25,3 +26,21 @@ async def test_exactly_the_minimum_is_enough() -> None:
     await FreeSpace(NO_ROOM, 0).require()
     with pytest.raises(StorageFullError):
         await FreeSpace(NO_ROOM, 1).require()
+
+
+async def test_the_disk_is_not_looked_at_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    gate = FreeSpace(folder, 1)
+    await gate.require()
+    folder.rmdir()
+    await gate.require()
+    monkeypatch.setattr(space, "FRESH_SECONDS", 0)
+    folder.mkdir()
+    gate = FreeSpace(folder, 1)
+    await gate.require()
+    folder.rmdir()
+    with pytest.raises(FileNotFoundError):
+        await gate.require()

@@ -1,0 +1,1 @@
+"""The peers: the same work, served as each one's documentation advises."""
