@@ -1,5 +1,6 @@
 """The life of a container: it starts quickly, stops well, and loses nothing however it ends."""
 
+import io
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from PIL import Image
 
 from server import cgroup
 from tests.container.conftest import Start, make
@@ -94,6 +96,15 @@ def test_a_worker_that_takes_all_memory_is_ended_and_the_server_goes_on(start: S
     assert container.running
 
 
+def test_an_image_too_large_for_the_memory_is_refused_and_harms_nobody(start: Start) -> None:
+    container = start(arguments=("--workers=1",)).ready()
+    for megapixels, status in ((48, 200), (98, 413), (48, 200)):
+        reply = container.predict(png(megapixels))
+        assert reply.status_code == status, reply.text
+    assert container.predict().json()["response"]["label"] == "Egyptian cat"
+    assert container.get("status")["workers"]["restarts"] == 0
+
+
 def test_what_a_lost_worker_leaves_behind_is_reaped(start: Start) -> None:
     container = start(*HUNGRY, arguments=ITS_CLASS).ready()
     assert container.predict(LEAVER).status_code == 500
@@ -139,3 +150,10 @@ def test_the_readmes_three_lines_serve_a_model_of_ones_own(start: Start, engine:
     engine("build", "--tag=my-model", str(ROOT / "examples"), timeout=300)
     container = start(image="my-model").ready()
     assert container.predict().json()["response"]["label"] == "day"
+
+
+def png(megapixels: int) -> bytes:
+    """A PNG that is small until it is decoded."""
+    file = io.BytesIO()
+    Image.new("RGB", (2000, megapixels * 500)).save(file, "PNG")
+    return file.getvalue()
