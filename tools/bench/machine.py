@@ -25,7 +25,7 @@ def facts() -> dict[str, str]:
 
 
 def _commit() -> str:
-    done = subprocess.run(
+    done = subprocess.run(  # nosec B607
         ["git", "describe", "--always", "--dirty"],  # noqa: S607 - git, wherever it is
         cwd=_ROOT,
         capture_output=True,

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 
@@ -52,10 +52,8 @@ class Bodies:
         ]
 
     def _photo(self, kind: str, name: str, size: tuple[int, int]) -> Path:
-        spec = find_spec("skimage")
-        assert spec is not None  # noqa: S101 - requirements-photos.txt
-        assert spec.origin is not None  # noqa: S101
-        with Image.open(Path(spec.origin).parent / "data" / SOURCES[name]) as source:
+        folder = Path(str(distribution("scikit-image").locate_file("skimage/data")))
+        with Image.open(folder / SOURCES[name]) as source:
             image = ImageOps.fit(source.convert("RGB"), size)
         if size == LARGE:
             image = _grained(image)
