@@ -1,3 +1,5 @@
+"""The Compose file: valid, hardened, and of one mind with the server's settings."""
+
 import re
 import subprocess
 import sys

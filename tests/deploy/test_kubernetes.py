@@ -1,3 +1,5 @@
+"""The Kubernetes manifests: valid, hardened, and of one mind with the server's settings."""
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,3 +1,5 @@
+"""The systemd unit: valid, hardened, and of one mind with the server's settings."""
+
 import re
 import shlex
 import shutil

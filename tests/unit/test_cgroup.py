@@ -1,3 +1,5 @@
+"""The limits of control groups, read from files of both versions."""
+
 import os
 from pathlib import Path
 

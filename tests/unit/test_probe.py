@@ -1,3 +1,5 @@
+"""The probe: where it looks, and what it ends with."""
+
 import os
 import subprocess
 import sys

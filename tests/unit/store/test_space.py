@@ -1,3 +1,5 @@
+"""The gate before a full disk."""
+
 from pathlib import Path
 
 import pytest

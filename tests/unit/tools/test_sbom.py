@@ -1,3 +1,5 @@
+"""The bill of materials: what is in it, and what must not be."""
+
 import json
 import re
 from importlib.metadata import distribution
